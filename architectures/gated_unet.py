@@ -1,0 +1,58 @@
+"""The U-Nets of dynamic_network_architectures with a gate on each skip.
+
+Each takes what its vanilla class takes and one keyword more, ``gate``. State-dict keys of the vanilla network stay as
+they are; the gates add ``decoder.gates.N.*``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet, ResidualUNet
+from torch import nn
+
+from nnunet_prosma.decoder import GatedDecoder
+from nnunet_prosma.gate import GateConfig
+
+
+class GatedUNet(nn.Module):
+    """What the gated twins share; stands before the vanilla class among a twin's bases."""
+
+    decoder: GatedDecoder
+
+    def __init__(self, *args: Any, gate: GateConfig | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        config = GateConfig.of(gate)
+        super().__init__(*args, **kwargs)
+        self.decoder = GatedDecoder(self.decoder, config)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's, but a checkpoint without these gates is refused with a sentence that says so."""
+        if strict:
+            self._refuse_other_gates(state_dict)
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def _refuse_other_gates(self, state_dict: Mapping[str, Any]) -> None:
+        held = {key for key in state_dict if key.startswith("decoder.gates.")}
+        wanted = {key for key in self.state_dict() if key.startswith("decoder.gates.")}
+        if not held:
+            raise RuntimeError(
+                f"a {type(self).__name__} needs a checkpoint with gates (decoder.gates.*), but this one has none: "
+                f"it was trained without gates; use the trainer and plans that it was trained with"
+            )
+        if held != wanted:
+            differing = ", ".join(sorted(held ^ wanted)[:3])
+            raise RuntimeError(
+                f"the gates of the checkpoint are not those of this network (they differ in {differing}, ...): use the "
+                f"trainer and plans that it was trained with, with the same gate settings"
+            )
+
+
+class ProSMAUNet(GatedUNet, PlainConvUNet):
+    """PlainConvUNet with a gate on each skip."""
+
+
+class ProSMAResEncUNet(GatedUNet, ResidualEncoderUNet):
+    """ResidualEncoderUNet with a gate on each skip."""
+
+
+class ProSMAResUNet(GatedUNet, ResidualUNet):
+    """ResidualUNet, residual also in the decoder, with a gate on each skip."""

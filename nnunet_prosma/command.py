@@ -1,0 +1,48 @@
+"""The command nnunet-prosma: finds the sub-command, and turns bad input into one sentence and status 2."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from nnunet_prosma import __version__
+from nnunet_prosma.errors import InputError
+
+SUBCOMMANDS = {
+    "demo": ("nnunet_prosma.demo", "train vanilla and gated nnU-Net on phantoms, and show both: a few minutes"),
+    "doctor": ("nnunet_prosma.doctor", "say whether nnU-Net finds the trainers here, and what to do if not"),
+    "trainer-path": ("nnunet_prosma.trainer_path", "print the directory for an export of nnUNet_extTrainer"),
+}
+
+USAGE = (
+    "usage: nnunet-prosma COMMAND [OPTIONS]\n\n"
+    + "\n".join(f"  {name:<14}{about}" for name, (_, about) in SUBCOMMANDS.items())
+    + "\n\nnnunet-prosma COMMAND --help tells the options of a command. Training and prediction are nnU-Net's own\n"
+    "commands: nnUNetv2_train DATASET CONFIGURATION FOLD -tr nnUNetTrainerProSMA"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Each sub-command is a module with a main(arguments) -> exit status; it is imported only when called."""
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    if name == "--version":
+        print(f"nnunet-prosma {__version__}")
+        return 0
+    if name not in SUBCOMMANDS:
+        print(f"nnunet-prosma: no command {name!r}; there are {', '.join(SUBCOMMANDS)}", file=sys.stderr)
+        return 2
+    run: Callable[[Sequence[str]], int] = import_module(SUBCOMMANDS[name][0]).main
+    try:
+        return run(rest)
+    except InputError as error:
+        print(f"nnunet-prosma {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"nnunet-prosma {name}: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""A U-Net decoder whose skips pass a gate, made from the decoder that nnU-Net's architectures build."""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+
+import torch
+from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
+from dynamic_network_architectures.building_blocks.unet_residual_decoder import UNetResDecoder
+from torch import Tensor, nn
+
+from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate, build_gate
+
+
+class GatedDecoder(nn.Module):
+    """The parts of a vanilla decoder, plain or residual, under their own names, and a gate before each concatenation.
+
+    Stage s works at the resolution of skip -(s + 2): s = 0 is the coarsest, as in the vanilla decoder.
+    """
+
+    stages: nn.ModuleList
+    transpconvs: nn.ModuleList
+    seg_layers: nn.ModuleList
+
+    def __init__(self, decoder: UNetDecoder | UNetResDecoder, config: GateConfig) -> None:
+        super().__init__()
+        encoder = decoder.encoder
+        self.config = config
+        self.deep_supervision = decoder.deep_supervision
+        self.num_classes = decoder.num_classes
+        self.encoder = encoder
+        self.stages = decoder.stages
+        self.transpconvs = decoder.transpconvs
+        self.seg_layers = decoder.seg_layers
+        self.gates = nn.ModuleList(
+            build_gate(
+                encoder.conv_op,
+                encoder.output_channels[-(s + 2)],
+                transpconv.out_channels,
+                encoder.kernel_sizes[-(s + 2)],
+                config,
+            )
+            for s, transpconv in enumerate(self.transpconvs)
+        )
+
+    def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
+        """Skips from the finest to the bottleneck -> logits, or with deep supervision a list of them, finest first."""
+        x: Tensor = skips[-1]
+        outputs = []
+        for s in range(len(self.stages)):
+            signal = self.transpconvs[s](x)
+            skip = self.gates[s](skips[-(s + 2)], signal)
+            x = self.stages[s](torch.cat((signal, skip), 1))
+            if self.deep_supervision:
+                outputs.append(self.seg_layers[s](x))
+        return outputs[::-1] if self.deep_supervision else self.seg_layers[-1](x)
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
+        """As the vanilla decoder's, which nnU-Net's planner calls, with the gates counted."""
+        vanilla = UNetDecoder.compute_conv_feature_map_size(self, input_size)
+        sizes = self.skip_sizes(input_size)
+        return vanilla + sum(gate.conv_feature_map_size(sizes[-(s + 2)]) for s, gate in enumerate(self.gates))
+
+    def skip_sizes(self, input_size: Sequence[int]) -> list[tuple[int, ...]]:
+        """Size of each skip, the finest first, the bottleneck last, for an input of this size."""
+        sizes: list[tuple[int, ...]] = []
+        for strides in self.encoder.strides:
+            size = sizes[-1] if sizes else input_size
+            sizes.append(tuple(i // j for i, j in zip(size, strides, strict=True)))
+        return sizes
+
+
+def gates_of(network: nn.Module) -> Iterator[tuple[str, ProSMAGate | AttentionGate]]:
+    """Every gate of a network with its name, also through torch.compile's and DistributedDataParallel's wrappers."""
+    for name, module in network.named_modules():
+        if isinstance(module, (ProSMAGate, AttentionGate)):
+            yield name.replace("_orig_mod.", "").removeprefix("module."), module
+
+
+def describe_gates(network: nn.Module) -> str:
+    """Which gates a network has, for a log: their settings, and stage by stage what they add."""
+    decoder = next(m for m in network.modules() if isinstance(m, GatedDecoder))
+    config = decoder.config
+    lines = [f"Gates on {len(decoder.gates)} skips, {config}"]
+    for s, gate in enumerate(decoder.gates):
+        stride = "x".join(str(prod(axis)) for axis in zip(*decoder.encoder.strides[: -(s + 1)], strict=True))
+        channels = decoder.encoder.output_channels[-(s + 2)]
+        latent = f"{config.latent_channels(channels)} latent, " if config.spatial else ""
+        lines.append(f"  gates.{s}: stride {stride}, {channels} channels, {latent}{_count(gate):,} parameters")
+    added, total = _count(decoder.gates), _count(network)
+    lines.append(f"  added: {added:,} parameters, {added / (total - added):.2%} of the vanilla network's")
+    return "\n".join(lines)
+
+
+def _count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,130 @@
+"""nnunet-prosma doctor: does nnU-Net find the trainers in this environment, and what to do if not."""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+from nnunet_prosma import __version__
+from nnunet_prosma.register import DIRECTORY, SWITCH, VARIABLE
+
+TRAINER = "nnUNetTrainerProSMA"
+PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgeneratorsv2", "torch", "numpy", "SimpleITK")
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 0 when the trainer is found, 1 when not."""
+    parser = argparse.ArgumentParser(
+        prog="nnunet-prosma doctor", description="Say whether nnU-Net finds the trainers here, and what to do if not."
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    report = examine()
+    if parser.parse_args(arguments).json:
+        print(json.dumps(report, indent=2))
+    else:
+        print(as_text(report))
+    return 0 if report["trainer"]["found"] else 1
+
+
+def examine() -> dict[str, Any]:
+    trainer = find_trainer()
+    return {
+        "versions": {"nnunet-prosma": __version__, "python": platform.python_version(), **versions()},
+        "device": device(),
+        "folders": {name: folder_state(os.environ.get(name)) for name in FOLDERS},
+        "trainer": trainer,
+        "advice": advice(trainer),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def device() -> str:
+    """What nnU-Net would train on: a CUDA device by default, else what -device must name."""
+    try:
+        import torch
+    except ImportError as error:
+        return f"none: torch cannot be imported ({error})"
+    if torch.cuda.is_available():
+        return f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    if torch.backends.mps.is_available():
+        return "mps (train with -device mps)"
+    return f"cpu, {torch.get_num_threads()} threads (no GPU found; train with -device cpu)"
+
+
+def folder_state(path: str | None) -> dict[str, str | None]:
+    if path is None:
+        state = "not set"
+    elif not os.path.isdir(path):
+        state = "does not exist"
+    elif not os.access(path, os.W_OK):
+        state = "not writable"
+    else:
+        state = "ok"
+    return {"path": path, "state": state}
+
+
+def find_trainer() -> dict[str, Any]:
+    """Looks TRAINER up as nnU-Net's commands do, twice: a class that differs could not be pickled."""
+    report: dict[str, Any] = {"name": TRAINER, "found": False, VARIABLE: os.environ.get(VARIABLE)}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+            first, second = (recursive_find_trainer_class_by_name(TRAINER) for _ in range(2))
+    except Exception as error:  # whatever stops nnU-Net's search is what the report is about
+        return {**report, "error": f"{type(error).__name__}: {error}"}
+    module = sys.modules[first.__module__]
+    listed = os.environ.get(VARIABLE, "").split(os.pathsep)
+    return {
+        **report,
+        "found": True,
+        "class": f"{first.__module__}.{first.__qualname__}",
+        "file": module.__file__,
+        "through": DIRECTORY if DIRECTORY in listed else None,
+        "same class twice": first is second,
+    }
+
+
+def advice(trainer: dict[str, Any]) -> str:
+    """One line of what to do next."""
+    if trainer["found"]:
+        return f"Nothing to do: nnUNetv2_train DATASET CONFIGURATION FOLD -tr {TRAINER}"
+    if not versions()["nnunetv2"]:
+        return "nnU-Net is not installed in this environment: pip install 'nnunetv2>=2.8,<3'"
+    if os.environ.get(SWITCH) == "0":
+        return f"The registration is switched off: unset {SWITCH}"
+    if DIRECTORY not in (trainer[VARIABLE] or "").split(os.pathsep):
+        return (
+            f"Python's start-up file was not read (an editable install or pip install --target has none): "
+            f"export {VARIABLE}=$(nnunet-prosma trainer-path)"
+        )
+    return "nnU-Net's search failed: mend what the error names, often another module in a directory of the list"
+
+
+def as_text(report: dict[str, Any]) -> str:
+    trainer = report["trainer"]
+    lines = ["versions"]
+    lines += [f"  {name:<30} {version or 'not installed'}" for name, version in report["versions"].items()]
+    lines += ["device", f"  {report['device']}", "nnU-Net's folders"]
+    lines += [f"  {name:<30} {f['path'] or '-'} ({f['state']})" for name, f in report["folders"].items()]
+    lines += [f"trainer {trainer['name']}: {'found' if trainer['found'] else 'NOT FOUND'}"]
+    lines += [f"  {key:<30} {trainer[key]}" for key in trainer if key not in ("name", "found")]
+    return "\n".join([*lines, report["advice"]])

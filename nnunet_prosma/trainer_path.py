@@ -1,0 +1,15 @@
+"""nnunet-prosma trainer-path: the directory that nnU-Net must be told of where no start-up file does it."""
+
+import argparse
+from collections.abc import Sequence
+
+from nnunet_prosma.register import DIRECTORY, VARIABLE
+
+
+def main(arguments: Sequence[str]) -> int:
+    argparse.ArgumentParser(
+        prog="nnunet-prosma trainer-path",
+        description=f"Print the directory for: export {VARIABLE}=$(nnunet-prosma trainer-path)",
+    ).parse_args(arguments)
+    print(DIRECTORY)
+    return 0

@@ -1,0 +1,27 @@
+"""nnU-Net's training lengths and benchmarks for the ProSMA and the dense attention gate, under nnU-Net's naming.
+
+Each is the gated trainer joined to nnU-Net's own variant: nnUNetTrainerProSMA_250epochs has nnUNetTrainerProSMA and
+nnUNetTrainer_250epochs as its bases.
+"""
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.benchmarking import (
+    nnUNetTrainerBenchmark_5epochs,
+    nnUNetTrainerBenchmark_5epochs_noDataLoading,
+)
+from nnunetv2.training.nnUNetTrainer.variants.training_length import nnUNetTrainer_Xepochs
+
+from nnunet_prosma.trainers.gated import nnUNetTrainerAttentionGate, nnUNetTrainerProSMA
+
+_MODULES = (nnUNetTrainer_Xepochs, nnUNetTrainerBenchmark_5epochs, nnUNetTrainerBenchmark_5epochs_noDataLoading)
+
+__all__: list[str] = []
+
+for _module in _MODULES:
+    for _host in list(vars(_module).values()):
+        if not (isinstance(_host, type) and issubclass(_host, nnUNetTrainer) and _host.__module__ == _module.__name__):
+            continue
+        for _gated in (nnUNetTrainerProSMA, nnUNetTrainerAttentionGate):
+            _name = _gated.__name__ + _host.__name__.removeprefix("nnUNetTrainer")
+            globals()[_name] = type(_name, (_gated, _host), {"__module__": __name__})
+            __all__.append(_name)
