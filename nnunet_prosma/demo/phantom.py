@@ -28,7 +28,7 @@ def phantom(
     channels: int = 1,
     decoys: int = 8,
     tubes: int = 4,
-    bias: float = 0.3,
+    bias: float = 0.2,
     noise: float = 0.25,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """The image (channels, *size) and the labels (*size) of one case; one seed, one phantom.
@@ -36,7 +36,7 @@ def phantom(
     size: voxels along each of two or three axes, each at least 16; a single number means a cube.
     channels: the first has the contrast above, each further one less, with noise and bias of its own.
     decoys, tubes: number of blobs that look like the lesion and of tubes that look like the organ, all unlabelled.
-    bias: standard deviation of the smooth field that multiplies the intensities, relative to them.
+    bias: standard deviation of the logarithm of the smooth field that multiplies the intensities.
     noise: standard deviation of the white noise, in units of the organ's intensity.
     """
     shape = (size,) * 3 if isinstance(size, int) else tuple(size)
@@ -73,7 +73,7 @@ def phantom(
     image = np.empty((channels, *shape), np.float32)
     for channel in range(channels):
         contrast = tissue ** (1 / (1 + channel)) + 0.1 * _waves(rng, x, 6.0)
-        image[channel] = contrast * (1 + bias * _waves(rng, x, 0.7)) + noise * rng.standard_normal(shape)
+        image[channel] = contrast * np.exp(bias * _waves(rng, x, 0.7)) + noise * rng.standard_normal(shape)
     labels = np.where(organ < 1, np.where(lesion < 1, LABELS["lesion"], LABELS["organ"]), LABELS["background"])
     return image, labels.astype(np.uint8)
 

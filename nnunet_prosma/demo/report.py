@@ -84,7 +84,7 @@ def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome]) -
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(3 * (2 + len(outcomes)), 3.1 * len(seeds) + 1.3), layout="constrained")
+    figure = Figure(figsize=(3 * (2 + len(outcomes)), 2.9 * len(seeds) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle("Phantoms that neither network has seen: one slice of each", fontsize=15)
     panels = figure.subplots(len(seeds), 2 + len(outcomes), squeeze=False)
@@ -100,13 +100,12 @@ def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome]) -
         for axes, outcome in zip(row[2:], outcomes, strict=True):
             _outline(axes, _read(outcome.predictions / f"{case(seed)}.nii.gz")[0][at])
             dice = outcome.dice_of(seed)
-            axes.set_xlabel(", ".join(f"{name} {value:.2f}" for name, value in dice.items()), fontsize=12)
-        row[1].set_xlabel("Dice in the whole volume:", fontsize=12)
+            axes.set_xlabel("Dice: " + ", ".join(f"{name} {value:.2f}" for name, value in dice.items()), fontsize=12)
     for axes, title in zip(panels[0], ["image", "truth", *[o.title for o in outcomes]], strict=True):
         axes.set_title(title, fontsize=14)
     figure.legend(
         handles=[Patch(color=colour, label=name) for name, colour in COLOURS.items()],
-        title="What is as bright but outside the organ is clutter, and belongs to no structure.",
+        title="Bright structures outside the organ are clutter: they carry no label. Dice is that of the whole volume.",
         loc="outside lower center",
         ncols=len(COLOURS),
         frameon=False,

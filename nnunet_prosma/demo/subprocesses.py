@@ -21,6 +21,7 @@ def environment(folder: Path, *, epochs: int, iterations: int, augmenters: int) 
     """The user's environment with nnU-Net's folders inside the demo's, and the demo's trainers first in the list."""
     known = os.environ.get(VARIABLE)
     return {
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin would slow a busy machine several times over
         **os.environ,
         **{f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")},
         VARIABLE: os.pathsep.join([EXTENSION, known] if known else [EXTENSION]),
