@@ -167,4 +167,7 @@ def _write(path: Path, array: NDArray, spacing_mm: Sequence[float]) -> None:
     image = SimpleITK.GetImageFromArray(array)
     image.SetSpacing(tuple(spacing_mm[: array.ndim])[::-1])  # SimpleITK counts the axes from the last
     image.SetOrigin(ORIGIN_MM[: array.ndim])
-    SimpleITK.WriteImage(image, str(path))
+    try:
+        SimpleITK.WriteImage(image, str(path))
+    except RuntimeError as error:
+        raise OSError(f"SimpleITK cannot write {path}") from error
