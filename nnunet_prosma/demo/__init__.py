@@ -101,7 +101,7 @@ def demonstrate(folder: Path, *, device: str, epochs: int, size: int, overwrite:
         to = folder / "predictions" / trainer
         model = ["-d", number, "-c", CONFIGURATION, "-f", "0", "-tr", trainer, "-device", device]
         paths = ["-i", str(dataset / "imagesTs"), "-o", str(to)]
-        predict = ["nnUNetv2_predict", *paths, *model, "-npp", "1", "-nps", "1"]
+        predict = ["nnUNetv2_predict", *paths, *model, "-npp", "0", "-nps", "0"]
         run(predict, folder / "logs" / f"predict_{trainer}.txt", env)
         files = ["-djfile", str(to / "dataset.json"), "-pfile", str(to / "plans.json")]
         evaluate = ["nnUNetv2_evaluate_folder", str(dataset / "labelsTs"), str(to), *files, "-np", "1"]
