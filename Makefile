@@ -1,0 +1,42 @@
+# make demo, make test, make lint, make clean. To set: PYTHON=python3.12, VENV=folder, DEMO_ARGS="-o folder --epochs 3",
+# PYTEST_ARGS="-k gate". The package is installed anew whenever a source has changed.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+BIN := $(abspath $(VENV))/bin
+SOURCES := setup.py setup.cfg pyproject.toml README.md $(shell find nnunet_prosma trainers architectures -name '*.py')
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	$(BIN)/nnunet-prosma demo $(DEMO_ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+# mypy runs in the folder of the environment, where it sees the installed package: here it would miss the mapped folders
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd $(VENV) && $(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p nnunet_prosma
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	test ! -e $(VENV)/made-by-make || rm -rf $(VENV)
+
+$(VENV)/made-by-make:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "nnunet-prosma needs Python 3.10 or newer, \
+	and $(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: EXTRA =
+$(VENV)/installed-test: EXTRA = [test]
+$(VENV)/installed $(VENV)/installed-test: $(VENV)/made-by-make $(SOURCES)
+	@test -e $(VENV)/installed -o -e $(VENV)/installed-test || echo "Installing nnU-Net and PyTorch into $(VENV):" \
+	"about 2 minutes, and on Linux about 6 GB with the CUDA packages."
+	@rm -rf build *.egg-info
+	$(BIN)/pip install --quiet --disable-pip-version-check ".$(EXTRA)"
+	@rm -rf build *.egg-info
+	@touch $@

@@ -1,0 +1,135 @@
+"""What the demo shows at its end: the table, and the picture."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunet_prosma.demo.phantom import LABELS, case
+from nnunet_prosma.demo.training import Training
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+STRUCTURES = {name: label for name, label in LABELS.items() if label}
+COLOURS = {"organ": "#3aa0ff", "lesion": "#ffb000"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one trainer."""
+
+    trainer: str
+    title: str
+    training: Training
+    predictions: Path
+    """Folder of the predictions, with nnU-Net's summary.json."""
+
+    def mean_dice(self) -> dict[str, float]:
+        means = self._summary()["mean"]
+        return {name: means[str(label)]["Dice"] for name, label in STRUCTURES.items()}
+
+    def dice_of(self, seed: int) -> dict[str, float]:
+        (metrics,) = (
+            entry["metrics"]
+            for entry in self._summary()["metric_per_case"]
+            if Path(entry["prediction_file"]).name == f"{case(seed)}.nii.gz"
+        )
+        return {name: metrics[str(label)]["Dice"] for name, label in STRUCTURES.items()}
+
+    def _summary(self) -> dict[str, Any]:
+        return json.loads((self.predictions / "summary.json").read_text())
+
+
+def table(outcomes: list[Outcome]) -> str:
+    head = ["trainer", *[f"Dice {name}" for name in STRUCTURES], "training", "per epoch", "parameters"]
+    rows = [
+        [
+            o.trainer,
+            *[f"{dice:.3f}" for dice in o.mean_dice().values()],
+            clock(o.training.seconds),
+            f"{o.training.epoch_s:.1f} s",
+            f"{o.training.parameters:,}",
+        ]
+        for o in outcomes
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in (head, *rows)]
+    return "\n".join("   ".join(line) for line in lines)
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def write_numbers(path: Path, outcomes: list[Outcome]) -> None:
+    numbers = {
+        o.trainer: {
+            "mean_dice": o.mean_dice(),
+            "training_s": round(o.training.seconds, 1),
+            "epoch_s": o.training.epoch_s,
+            "parameters": o.training.parameters,
+        }
+        for o in outcomes
+    }
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(numbers, indent=2))
+    partial.rename(path)
+
+
+def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome]) -> None:
+    """One row a phantom: the image, the truth on it, and each prediction on it, in the slice with most lesion."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    figure = Figure(figsize=(3 * (2 + len(outcomes)), 2.9 * len(seeds) + 1.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle("Phantoms that neither network has seen: one slice of each", fontsize=15)
+    panels = figure.subplots(len(seeds), 2 + len(outcomes), squeeze=False)
+    for row, seed in zip(panels, seeds, strict=True):
+        image, aspect = _read(dataset / "imagesTs" / f"{case(seed)}_0000.nii.gz")
+        truth, _ = _read(dataset / "labelsTs" / f"{case(seed)}.nii.gz")
+        at = int((truth == LABELS["lesion"]).sum((1, 2)).argmax())
+        for axes in row:
+            axes.imshow(image[at], cmap="gray", aspect=aspect, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+        row[0].set_ylabel(f"{case(seed)}, slice {at}", fontsize=12)
+        _outline(row[1], truth[at])
+        for axes, outcome in zip(row[2:], outcomes, strict=True):
+            _outline(axes, _read(outcome.predictions / f"{case(seed)}.nii.gz")[0][at])
+            dice = outcome.dice_of(seed)
+            axes.set_xlabel("Dice: " + ", ".join(f"{name} {value:.2f}" for name, value in dice.items()), fontsize=12)
+    for axes, title in zip(panels[0], ["image", "truth", *[o.title for o in outcomes]], strict=True):
+        axes.set_title(title, fontsize=14)
+    figure.legend(
+        handles=[Patch(color=colour, label=name) for name, colour in COLOURS.items()],
+        title="Bright structures outside the organ are clutter: they carry no label. Dice is that of the whole volume.",
+        loc="outside lower center",
+        ncols=len(COLOURS),
+        frameon=False,
+        fontsize=12,
+        title_fontsize=12,
+    )
+    partial = path.with_name(f".{path.name}")
+    figure.savefig(partial, dpi=110, format="png")
+    partial.rename(path)
+
+
+def _read(path: Path) -> "tuple[NDArray, float]":
+    """The array, and the aspect of a voxel in its slices: height over width."""
+    import SimpleITK
+
+    image = SimpleITK.ReadImage(str(path))
+    return SimpleITK.GetArrayFromImage(image), image.GetSpacing()[1] / image.GetSpacing()[0]
+
+
+def _outline(axes: "Axes", labels: "NDArray") -> None:
+    from matplotlib.colors import to_rgba
+
+    for name, label in STRUCTURES.items():
+        mask = labels == label
+        if mask.any():
+            tint = mask[..., None] * [*to_rgba(COLOURS[name])[:3], 0.55]
+            axes.imshow(tint, aspect=axes.get_aspect(), interpolation="nearest")

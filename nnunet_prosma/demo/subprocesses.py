@@ -1,0 +1,92 @@
+"""nnU-Net's own commands, from this Python's environment, with folders of their own and their output in a log file."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.register import VARIABLE
+
+EXTENSION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "extension")
+
+
+def environment(folder: Path, *, epochs: int, iterations: int, augmenters: int) -> dict[str, str]:
+    """The user's environment with nnU-Net's folders inside the demo's, and the demo's trainers first in the list."""
+    known = os.environ.get(VARIABLE)
+    return {
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin would slow a busy machine several times over
+        **os.environ,
+        **{f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")},
+        VARIABLE: os.pathsep.join([EXTENSION, known] if known else [EXTENSION]),
+        "NNUNET_PROSMA_DEMO_EPOCHS": str(epochs),
+        "NNUNET_PROSMA_DEMO_ITERATIONS": str(iterations),
+        "nnUNet_n_proc_DA": str(augmenters),
+        "nnUNet_def_n_proc": "1",
+        "nnUNet_compile": "f",  # compiling would take longer than it saves here
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def run(
+    command: Sequence[str], log: Path, env: Mapping[str, str], on_line: Callable[[str], None] = lambda line: None
+) -> None:
+    """Runs a command to its end and hands on each line of its output; one that fails is an InputError naming the log.
+
+    The command has a process group of its own, which ends with it, and also when this function is left early.
+    """
+    program = find(command[0])
+    with open(log, "w") as output, open(log) as written:
+        process = subprocess.Popen(
+            [program, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(env),
+            start_new_session=True,
+        )
+        try:
+            last, partial, running = "", "", True
+            while running:
+                running = process.poll() is None
+                *lines, partial = (partial + written.read()).split("\n")
+                for line in lines:
+                    last = line.strip() or last
+                    on_line(line)
+                if running:
+                    time.sleep(0.2)
+        finally:
+            _end(process)
+    if process.returncode:
+        raise InputError(
+            f"{command[0]} ended with status {process.returncode} ({partial.strip() or last or 'no output'}); "
+            f"its whole output is in {log}"
+        )
+
+
+def find(command: str) -> str:
+    """The command as this environment has it installed, wherever PATH leads."""
+    scripts = [os.path.dirname(sys.executable), sysconfig.get_path("scripts")]
+    scripts.append(sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
+    found = shutil.which(command, path=os.pathsep.join(scripts))
+    if found is None:
+        raise InputError(f"there is no {command} in {scripts[1]}; install it there: pip install 'nnunetv2>=2.8,<3'")
+    return found
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Ends what is left of the command's process group: gently, and after 5 s by force."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        for wanted in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, wanted)
+                process.wait(5)
+    process.wait()

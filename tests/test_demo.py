@@ -1,0 +1,197 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from nnunet_prosma.command import main
+from nnunet_prosma.demo.folder import MARKER, claim
+from nnunet_prosma.demo.phantom import write_dataset
+from nnunet_prosma.demo.report import Outcome, draw, table
+from nnunet_prosma.demo.subprocesses import EXTENSION, environment, run
+from nnunet_prosma.demo.training import Training, train
+from nnunet_prosma.errors import InputError
+
+NNUNET_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+@pytest.fixture
+def python_as_command(monkeypatch):
+    """run() looks commands up by name; here it finds this Python."""
+    monkeypatch.setattr("nnunet_prosma.demo.subprocesses.find", lambda name: sys.executable)
+
+
+@pytest.mark.slow
+def test_the_demo_trains_predicts_and_shows_both_without_touching_the_users_folders(tmp_path, monkeypatch, capfd):
+    users = tmp_path / "users"
+    users.mkdir()
+    for name in NNUNET_FOLDERS:
+        monkeypatch.setenv(name, str(users))
+    before = dict(os.environ)
+    folder = tmp_path / "demo"
+    assert main(["demo", "-o", str(folder), "-device", "cpu", "--epochs", "1", "--size", "16"]) == 0
+    assert os.environ == before
+    assert not list(users.iterdir())
+
+    shown = capfd.readouterr().out
+    for step in range(1, 7):
+        assert f"[{step}/6 " in shown
+    assert "no evidence for or against" in shown
+    assert "nnUNetv2_train 9 3d_fullres 0 -tr nnUNetTrainerProSMA\n" in shown
+
+    numbers = json.loads((folder / "demo.json").read_text())
+    vanilla, gated = (numbers[name] for name in ("nnUNetTrainerDemo", "nnUNetTrainerProSMADemo"))
+    assert gated["parameters"] > vanilla["parameters"] > 1e6
+    for trainer, values in numbers.items():
+        for label, name in ((1, "organ"), (2, "lesion")):
+            dice = [brute_force_dice(folder, trainer, seed, label) for seed in range(100, 104)]
+            assert values["mean_dice"][name] == pytest.approx(np.mean(dice))
+    assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+    assert main(["demo", "-o", str(folder), "-device", "cpu"]) == 2
+    assert "holds a demo already; --overwrite replaces it" in capfd.readouterr().err
+
+
+def brute_force_dice(folder, trainer, seed, label):
+    name = f"phantom_{seed}.nii.gz"
+    paths = (folder / "predictions" / trainer / name, folder / "raw" / "Dataset901_Phantom" / "labelsTs" / name)
+    mine, truth = (SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(p))) == label for p in paths)
+    return 2 * np.sum(mine & truth) / (np.sum(mine) + np.sum(truth))
+
+
+def test_a_folder_with_anything_elses_files_is_refused_and_left_alone_even_with_overwrite(tmp_path, capsys):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "thesis.txt").write_text("mine")
+    assert main(["demo", "-o", str(tmp_path), "-device", "cpu", "--overwrite"]) == 2
+    problem = capsys.readouterr().err
+    assert "holds files that are not the demo's" in problem
+    assert problem.count("\n") == 1
+    assert (tmp_path / "raw" / "thesis.txt").read_text() == "mine"
+
+
+def test_overwrite_removes_what_the_demo_made_and_nothing_else(tmp_path):
+    folder = tmp_path / "demo"
+    claim(folder, overwrite=False)
+    (folder / "results").mkdir()
+    (folder / "notes.txt").write_text("mine")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "raw").symlink_to(elsewhere)
+    with pytest.raises(InputError, match="--overwrite replaces it"):
+        claim(folder, overwrite=False)
+    assert (folder / "results").exists()
+    claim(folder, overwrite=True)
+    assert sorted(p.name for p in folder.iterdir()) == ["logs", MARKER, "notes.txt"]
+    assert elsewhere.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--epochs", "0"], "--epochs must be at least 1, got 0"),
+        (["--size", "15"], "--size must be at least 16, got 15"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_in_one_sentence(arguments, problem, tmp_path, capsys):
+    assert main(["demo", "-o", str(tmp_path / "demo"), *arguments]) == 2
+    assert capsys.readouterr().err == f"nnunet-prosma demo: {problem}\n"
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["demo", "-o", str(tmp_path / "file" / "demo"), "-device", "cpu"]) == 2
+    problem = capsys.readouterr().err
+    assert problem.startswith("nnunet-prosma demo: cannot write the demo into ")
+    assert problem.count("\n") == 1
+
+
+def test_the_subprocesses_see_the_demos_folders_and_trainers_and_the_users_trainers_still(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join(["/users/own", "/plugins/own"]))
+    env = environment(tmp_path, epochs=1, iterations=1, augmenters=1)
+    assert env["nnUNet_extTrainer"].split(os.pathsep) == [EXTENSION, "/users/own", "/plugins/own"]
+    assert all(Path(env[name]).parent == tmp_path for name in NNUNET_FOLDERS)
+
+
+def test_nnunet_which_imports_all_it_finds_there_finds_one_module():
+    assert [p.name for p in Path(EXTENSION).glob("*.py")] == ["nnunet_prosma_demo_extension.py"]
+
+
+def test_a_command_that_fails_is_named_with_its_last_words_and_its_log(tmp_path, python_as_command):
+    code = "import sys; print('so far so good'); sys.exit('out of patience')"
+    with pytest.raises(InputError, match=r"some_command ended with status 1 \(out of patience\).*log\.txt"):
+        run(["some_command", "-c", code], tmp_path / "log.txt", os.environ)
+    assert (tmp_path / "log.txt").read_text() == "so far so good\nout of patience\n"
+
+
+def test_a_command_that_is_not_installed_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no nnUNetv2_absent in .*pip install"):
+        run(["nnUNetv2_absent"], tmp_path / "log.txt", os.environ)
+
+
+def test_a_training_is_followed_through_what_nnunet_prints(tmp_path, python_as_command):
+    epoch = (
+        "2026-01-01 00:00:00.1: Epoch {0}\n2026-01-01 00:00:00.1: Pseudo dice [np.float32(0.5), np.float32(nan)]\n"
+        "2026-01-01 00:00:00.1: Epoch time: {1} s\n"
+    )
+    printed = "2026-01-01 00:00:00.1: Parameters: 1234\n" + epoch.format(0, 9.0) + epoch.format(1, 2.5)
+    printed += epoch.format(2, 2.0)
+    training = train(["train", "-c", f"print({printed!r})"], 3, tmp_path / "log.txt", os.environ)
+    assert (training.parameters, training.epoch_s) == (1234, 2.5)
+
+
+def test_a_training_that_tells_nothing_is_an_error(tmp_path, python_as_command):
+    with pytest.raises(InputError, match="ended without telling its epochs"):
+        train(["train", "-c", "pass"], 1, tmp_path / "log.txt", os.environ)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups")
+def test_ctrl_c_stops_the_command_and_all_its_children(tmp_path):
+    pid = tmp_path / "pid"
+    child = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    demo = (
+        "import os, pathlib, sys\n"
+        "from nnunet_prosma import command, demo\n"
+        "from nnunet_prosma.demo import subprocesses\n"
+        "subprocesses.find = lambda name: sys.executable\n"
+        f"demo.main = lambda arguments: subprocesses.run(['train', '-c', {parent!r}], "
+        f"pathlib.Path({str(tmp_path / 'log.txt')!r}), os.environ)\n"
+        "sys.exit(command.main(['demo']))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", demo], stderr=subprocess.PIPE, text=True)
+    while not (pid.exists() and pid.read_text()):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == "nnunet-prosma demo: stopped\n"
+    assert process.returncode == 130
+    time.sleep(0.2)
+    stat = Path(f"/proc/{pid.read_text()}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+def test_the_table_and_the_picture_show_what_nnunet_measured(tmp_path):
+    dataset = write_dataset(tmp_path, train=[], test=[100], size=16)
+    outcomes = []
+    for title, dice in (("vanilla", 0.25), ("gated", 0.75)):
+        folder = tmp_path / title
+        folder.mkdir()
+        (folder / "phantom_100.nii.gz").write_bytes((dataset / "labelsTs" / "phantom_100.nii.gz").read_bytes())
+        metrics = {"1": {"Dice": dice}, "2": {"Dice": float("nan")}}
+        cases = [{"prediction_file": str(folder / "phantom_100.nii.gz"), "metrics": metrics}]
+        (folder / "summary.json").write_text(json.dumps({"mean": metrics, "metric_per_case": cases}))
+        outcomes.append(Outcome(title, title, Training(125.4, 6.25, 5603177), folder))
+    head, vanilla, gated = table(outcomes).splitlines()
+    assert head.split() == ["trainer", "Dice", "organ", "Dice", "lesion", "training", "per", "epoch", "parameters"]
+    assert vanilla.split() == ["vanilla", "0.250", "nan", "2:05", "6.2", "s", "5,603,177"]
+    assert gated.split()[:2] == ["gated", "0.750"]
+    draw(tmp_path / "demo.png", dataset, [100], outcomes)
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob(".*"))
