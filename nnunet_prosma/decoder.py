@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import prod
+from typing import Any
 
 import torch
 from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
@@ -53,8 +54,9 @@ class GatedDecoder(nn.Module):
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """As the vanilla decoder's, which nnU-Net's planner calls, with the gates counted."""
         vanilla = UNetDecoder.compute_conv_feature_map_size(self, input_size)
-        sizes = self.skip_sizes(input_size)
-        return vanilla + sum(gate.conv_feature_map_size(sizes[-(s + 2)]) for s, gate in enumerate(self.gates))
+        gates: list[Any] = list(self.gates)
+        sizes = self.skip_sizes(input_size)[-2::-1]
+        return vanilla + sum(gate.conv_feature_map_size(size) for gate, size in zip(gates, sizes, strict=True))
 
     def skip_sizes(self, input_size: Sequence[int]) -> list[tuple[int, ...]]:
         """Size of each skip, the finest first, the bottleneck last, for an input of this size."""
