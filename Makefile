@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+PYTEST_ARGS ?= -n 2 --dist loadfile
 BIN := $(abspath $(VENV))/bin
 SOURCES := setup.py setup.cfg pyproject.toml README.md $(shell find nnunet_prosma trainers architectures -name '*.py')
 

@@ -21,7 +21,7 @@ def toy(tmp_path_factory) -> Workspace:
 def five_folds(toy) -> Workspace:
     """The toy data set with all five folds trained by nnU-Net's trainer and by ours, probabilities kept.
 
-    Tests that use it share the xdist group "five_folds", so that one process trains it once.
+    Tests that use it stand in one file, which one process runs (--dist loadfile), so that it is trained once.
     """
     for trainer in ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort"):
         for fold in range(5):

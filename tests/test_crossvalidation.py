@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from workspace import Workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("five_folds")]
+pytestmark = pytest.mark.slow
 TRAINERS = ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort")
 
 

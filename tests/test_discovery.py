@@ -21,7 +21,7 @@ from workspace import EXTENSION, Workspace, run_as_newcomer
 
 from nnunet_prosma import register
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("discovery")]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 LOOK = """
 import inspect, multiprocessing, sys

@@ -1,6 +1,7 @@
 """nnU-Net's three folders in a place of their own, and its real commands, run there as a user would run them."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -76,3 +77,9 @@ class Workspace:
         self, trainer: str, configuration: str = "3d_fullres", fold: object = 0, plans: str = "nnUNetPlans"
     ) -> Path:
         return next(self.results.glob(f"*/{trainer}__{plans}__{configuration}/fold_{fold}"))
+
+
+def losses(fold: Path) -> list[float]:
+    """The training loss of each epoch, from nnU-Net's own logs."""
+    log = "".join(path.read_text() for path in sorted(fold.glob("training_log_*.txt")))
+    return [float(value) for value in re.findall(r"train_loss (\S+)", log)]

@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+
+
+def epochs(folder, name="checkpoint_final.pth"):
+    return torch.load(folder / name, weights_only=False)["logging"]
+
+
+def test_a_training_killed_and_continued_goes_on_as_nnunets_own_does(toy):
+    apart = {}
+    for trainer in ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort"):
+        folder = toy.results / "Dataset009_Toy" / f"{trainer}__nnUNetPlans__3d_fullres" / "fold_4"
+        toy.train(9, "3d_fullres", 4, trainer, SHORT_TRAINER_EPOCHS="3")
+        unbroken = epochs(folder)
+        for path in folder.glob("*"):
+            if path.is_file():
+                path.unlink()
+        toy.train(9, "3d_fullres", 4, trainer, status=-9, SHORT_TRAINER_EPOCHS="3", SHORT_TRAINER_DIES_IN="2")
+        assert not (folder / "checkpoint_final.pth").exists()
+        assert len(epochs(folder, "checkpoint_latest.pth")["train_losses"]) == 2
+        toy.train(9, "3d_fullres", 4, trainer, "--c", SHORT_TRAINER_EPOCHS="3")
+        continued = epochs(folder)
+        assert continued["train_losses"][:2] == unbroken["train_losses"][:2]
+        apart[trainer] = abs(continued["train_losses"][2] - unbroken["train_losses"][2])
+        assert len(continued["train_losses"]) == 3
+    assert apart["nnUNetTrainerProSMAShort"] <= 2 * apart["nnUNetTrainerShort"] + 1e-6
