@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
-import torch
 from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecoder
 from dynamic_network_architectures.building_blocks.unet_residual_decoder import UNetResDecoder
 from torch import Tensor, nn
 
+from nnunet_prosma.concatenation import chosen_path, gated_concatenation
 from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate, build_gate
 
 
@@ -40,11 +40,10 @@ class GatedDecoder(nn.Module):
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Skips from the finest to the bottleneck -> logits, or with deep supervision a list of them, finest first."""
         x: Tensor = skips[-1]
+        gates: Any = self.gates
         outputs = []
         for s in range(len(self.stages)):
-            signal = self.transpconvs[s](x)
-            skip = self.gates[s](skips[-(s + 2)], signal)
-            x = self.stages[s](torch.cat((signal, skip), 1))
+            x = self.stages[s](gated_concatenation(gates[s], skips[-(s + 2)], self.transpconvs[s](x)))
             if self.deep_supervision:
                 outputs.append(self.seg_layers[s](x))
         if not self.deep_supervision:
@@ -84,6 +83,8 @@ def describe_gates(network: nn.Module) -> str:
         channels = decoder.encoder.output_channels[-(s + 2)]
         latent = f"{config.latent_channels(channels)} latent, " if config.spatial else ""
         lines.append(f"  gates.{s}: stride {stride}, {channels} channels, {latent}{_count(gate):,} parameters")
+    device = next(network.parameters()).device
+    lines.append(f"  computed on {device.type} by the path: {chosen_path(next(gates_of(network))[1], device)}")
     added, total = _count(decoder.gates), _count(network)
     lines.append(f"  added: {added:,} parameters, {added / (total - added):.2%} of the vanilla network's")
     return "\n".join(lines)

@@ -35,10 +35,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def examine() -> dict[str, Any]:
-    trainer = find_trainer()
+    trainer, trains_on = find_trainer(), device()
     return {
         "versions": {"nnunet-prosma": __version__, "python": platform.python_version(), **versions()},
-        "device": device(),
+        "device": trains_on,
+        "gate path": gate_path(trains_on),
         "folders": {name: folder_state(os.environ.get(name)) for name in FOLDERS},
         "trainer": trainer,
         "advice": advice(trainer),
@@ -64,8 +65,21 @@ def device() -> str:
     if torch.cuda.is_available():
         return f"cuda: {torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     if torch.backends.mps.is_available():
-        return "mps (train with -device mps)"
-    return f"cpu, {torch.get_num_threads()} threads (no GPU found; train with -device cpu)"
+        return "mps: no CUDA device found; train with -device mps"
+    return f"cpu: {torch.get_num_threads()} threads, no GPU found; train with -device cpu"
+
+
+def gate_path(device: str) -> str:
+    """By which path a gate of default settings is computed there."""
+    try:
+        import torch
+
+        from nnunet_prosma.concatenation import chosen_path
+        from nnunet_prosma.gate import ProSMAGate
+
+        return chosen_path(ProSMAGate(torch.nn.Conv3d, 32, 32), torch.device(device.partition(":")[0]))
+    except (ImportError, RuntimeError, ValueError) as error:
+        return f"none: {error}"
 
 
 def folder_state(path: str | None) -> dict[str, str | None]:
@@ -123,7 +137,7 @@ def as_text(report: dict[str, Any]) -> str:
     trainer = report["trainer"]
     lines = ["versions"]
     lines += [f"  {name:<30} {version or 'not installed'}" for name, version in report["versions"].items()]
-    lines += ["device", f"  {report['device']}", "nnU-Net's folders"]
+    lines += ["device", f"  {report['device']}", "path of the gates", f"  {report['gate path']}", "nnU-Net's folders"]
     lines += [f"  {name:<30} {f['path'] or '-'} ({f['state']})" for name, f in report["folders"].items()]
     lines += [f"trainer {trainer['name']}: {'found' if trainer['found'] else 'NOT FOUND'}"]
     lines += [f"  {key:<30} {trainer[key]}" for key in trainer if key not in ("name", "found")]

@@ -61,6 +61,7 @@ def test_doctor_finds_the_trainer_and_says_where():
     assert report["trainer"]["through"] == DIRECTORY
     assert report["trainer"]["same class twice"] is True
     assert report["versions"]["nnunetv2"] == metadata.version("nnunetv2")
+    assert report["gate path"] == ("fused" if report["device"].startswith("cpu: ") else report["gate path"])
     assert set(report["folders"]) == {"nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"}
 
 

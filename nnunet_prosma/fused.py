@@ -1,0 +1,268 @@
+"""The gated concatenation on a CPU: one autograd function that keeps little more than the network keeps anyway.
+
+What it computes is ``torch.cat((g, gate(x, g)), 1)`` for a ProSMA gate; the gate's own forward stays the definition,
+and the tests hold this against it. What differs:
+
+- Autograd keeps the skip x, the concatenation (which holds g) and psi. The latent fields are computed again in the
+  backward pass, a few samples at a time, so that they never exist for the whole batch.
+- Latent fields have their channels last. Then a projection is one matrix product with the tensors as they are, and a
+  depthwise convolution is a sum of two-dimensional ones over the slices, for which CPUs have fast kernels in every
+  direction, and slow ones or none for three dimensions or a dilation. A dilated convolution of a plane is undilated on
+  each of the phases into which the dilation splits it.
+- The product x * c * psi is written straight into the concatenation.
+
+Shapes: x (n, Cx, P), g (n, Cg, P) and latent fields (n, P, Ca) have their P = D * H * W voxels in one axis; for a
+convolution a field is split into phases, (D, phases * n, H', W', Ca), with D = 1 in 2D.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
+
+from nnunet_prosma.gate import ProSMAGate
+from nnunet_prosma.prox import soft_threshold
+
+CHUNK_VOXELS = 1 << 16
+"""2D samples are taken together until they have as many voxels: a pass over fewer is mostly overhead."""
+
+
+def fused_concatenation(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> Tensor:
+    """(B, Cg + Cx, *S): the signal, and behind it the gated skip. For gates with a spatial part and without a norm."""
+    parameters = dict(gate.named_parameters())
+    out: Tensor = _GatedConcatenation.apply(signal, skip, gate.config, tuple(parameters), *parameters.values())
+    return out
+
+
+class _GatedConcatenation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, signal: Tensor, skip: Tensor, config: Any, names: tuple[str, ...], *values: Tensor) -> Tensor:
+        field = _Field(config, dict(zip(names, values, strict=True)), tuple(skip.shape[2:]))
+        signal, skip = signal.contiguous(), skip.contiguous()
+        g, x = signal.flatten(2), skip.flatten(2)
+        out = skip.new_empty(len(skip), g.shape[1] + x.shape[1], *skip.shape[2:])
+        psi = skip.new_empty(len(skip), 1, x.shape[2])
+        y = out.flatten(2)
+        y[:, : g.shape[1]] = g
+        c = field.what(g.mean(2))[-1] if config.channel else None
+        for part in field.chunks(len(skip)):
+            psi[part] = field.where(field.response(x[part], g[part]).u)
+            gated = torch.mul(x[part], psi[part], out=y[part, g.shape[1] :])
+            if c is not None:
+                gated.mul_(c[part].unsqueeze(2))
+        ctx.save_for_backward(skip, out, psi, *values)
+        ctx.settings = config, names
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        skip, out, psi, *values = ctx.saved_tensors
+        config, names = ctx.settings
+        field = _Field(config, dict(zip(names, values, strict=True)), tuple(skip.shape[2:]))
+        x, g = skip.flatten(2), out.flatten(2)[:, : out.shape[1] - skip.shape[1]]
+        grad_g, grad_y = grad_out.flatten(2).split([g.shape[1], x.shape[1]], 1)
+        grad_skip, grad_signal = torch.empty_like(x), torch.empty_like(grad_g, memory_format=torch.contiguous_format)
+        grads = {name: torch.zeros_like(value) for name, value in zip(names, values, strict=True)}
+        context = g.mean(2)
+        *_, c = field.what(context) if config.channel else (x.new_ones(x.shape[:2]),)
+        grad_c = torch.empty_like(c)
+        for part in field.chunks(len(x)):
+            p, by_channel = psi[part], c[part].unsqueeze(1)  # (n, 1, P), (n, 1, Cx)
+            product = grad_y[part] * x[part]
+            torch.bmm(p, product.transpose(1, 2), out=grad_c[part].unsqueeze(1))
+            grad_logit = torch.bmm(by_channel, product).mul_(p).mul_(1 - p)  # zero where removed: psi is zero there
+            torch.mul(grad_y[part], p, out=grad_skip[part]).mul_(by_channel.transpose(1, 2))
+            grad_signal[part] = grad_g[part]
+            field.backward(x[part], g[part], grad_logit, grad_skip[part], grad_signal[part], grads)
+        if config.channel:
+            grad_signal += (field.what_backward(context, grad_c, grads) / g.shape[2]).unsqueeze(2)
+        shape = skip.shape[2:]
+        return grad_signal.unflatten(2, shape), grad_skip.unflatten(2, shape), None, None, *grads.values()
+
+
+@dataclass(frozen=True)
+class _Response:
+    """The compatibility field u of one chunk, and what its gradient needs."""
+
+    v: Tensor
+    """(n, P, Ca), Eq. 1"""
+    split: list[Tensor]
+    """v as each dilation splits it"""
+    scales: list[Tensor]
+    """(n, P, Ca), D_d v for each dilation"""
+    u: Tensor
+    """(n, P, Ca), Eq. 2"""
+
+
+class _Field:
+    """The gate's arithmetic on the weights as matrices, forward and backward."""
+
+    def __init__(self, config: Any, parameters: dict[str, Tensor], size: tuple[int, ...]) -> None:
+        self.config, self.parameters = config, parameters
+        self.size = size if len(size) == 3 else (1, *size)
+        self.latent = len(parameters["theta"])
+        self.wx, self.wg, fuse = (self.matrix(name) for name in ("skip_proj", "signal_proj", "fuse"))
+        self.phis = fuse.split(self.latent, 1)
+        self.kernels = [
+            parameters[f"branches.{m}.weight"].reshape(self.latent, 1, -1, *parameters["branches.0.weight"].shape[-2:])
+            for m in range(len(config.dilations))
+        ]
+        self.lam = F.softplus(parameters["theta"])
+        self.row = parameters["psi.weight"].flatten()
+
+    def matrix(self, name: str) -> Tensor:
+        """(out, in), of a convolution of kernel 1."""
+        return self.parameters[f"{name}.weight"].flatten(1)
+
+    def chunks(self, samples: int) -> Iterator[slice]:
+        """Samples that are worked on together; a depth axis that is convolved wants them one by one."""
+        depth, height, width = self.size
+        step = 1 if depth > 1 else max(1, CHUNK_VOXELS // (height * width))
+        return (slice(start, min(start + step, samples)) for start in range(0, samples, step))
+
+    def response(self, x: Tensor, g: Tensor) -> _Response:
+        """Eq. 1 and 2."""
+        v = torch.baddbmm(self.parameters["signal_proj.bias"], g.transpose(1, 2), _batched(self.wg.t(), g))
+        v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_()
+        field = v.view(len(v), *self.size, self.latent)
+        split, scales, u = [], [], None
+        for dilation, kernel, phi in zip(self.config.dilations, self.kernels, self.phis, strict=True):
+            split.append(_split(field, _stride(kernel, dilation)))
+            scales.append(self.joined(_convolve(split[-1], kernel, dilation), kernel, dilation, len(v)))
+            u = torch.baddbmm(self.parameters["fuse.bias"] if u is None else u, scales[-1], _batched(phi.t(), v))
+        assert u is not None
+        return _Response(v, split, scales, u)
+
+    def joined(self, split: Tensor, kernel: Tensor, dilation: int, samples: int) -> Tensor:
+        """(n, P, Ca)."""
+        return _join(split, _stride(kernel, dilation), samples, self.size).flatten(1, 3)
+
+    def where(self, u: Tensor) -> Tensor:
+        """psi (n, 1, P)."""
+        z = soft_threshold(u, self.lam)
+        psi = torch.sigmoid(torch.matmul(z, self.row) + self.parameters["psi.bias"])
+        if self.config.removal == "hard":
+            psi *= (z != 0).any(2)
+        return psi.unsqueeze(1)
+
+    def what(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The MLP's hidden layer (B, hidden), and c (B, Cx)."""
+        hidden = F.relu(F.linear(context, self.matrix("mlp.0"), self.parameters["mlp.0.bias"]))
+        return hidden, torch.sigmoid(F.linear(hidden, self.matrix("mlp.2"), self.parameters["mlp.2.bias"]))
+
+    def what_backward(self, context: Tensor, grad_c: Tensor, grads: dict[str, Tensor]) -> Tensor:
+        """The gradient of the context (B, Cg); those of the MLP are added to grads."""
+        hidden, c = self.what(context)
+        grad = grad_c * c * (1 - c)
+        for layer, inputs in (("mlp.2", hidden), ("mlp.0", context)):
+            grads[f"{layer}.weight"].flatten(1).addmm_(grad.t(), inputs)
+            grads[f"{layer}.bias"] += grad.sum(0)
+            grad = grad @ self.matrix(layer)
+            if layer == "mlp.2":
+                grad = grad * (hidden > 0)
+        return grad
+
+    def backward(
+        self, x: Tensor, g: Tensor, grad_logit: Tensor, grad_x: Tensor, grad_g: Tensor, grads: dict[str, Tensor]
+    ) -> None:
+        """From the gradient of psi's logit (n, 1, P): adds to grad_x, grad_g and grads."""
+        at = self.response(x, g)
+        z = soft_threshold(at.u, self.lam)
+        grads["psi.bias"] += grad_logit.sum()
+        grads["psi.weight"].flatten().add_(torch.bmm(grad_logit, z).sum((0, 1)))
+        sign = z.sign_()
+        grads["theta"].sub_(
+            torch.bmm(grad_logit, sign).sum((0, 1)) * self.row * torch.sigmoid(self.parameters["theta"])
+        )
+        grad_u = sign.abs_().mul_(grad_logit.transpose(1, 2)).mul_(self.row)  # the threshold's slope is 0 or 1
+        grads["fuse.bias"] += grad_u.sum((0, 1))
+        grad_v = None
+        for m, (dilation, kernel, phi) in enumerate(zip(self.config.dilations, self.kernels, self.phis, strict=True)):
+            grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * self.latent, self.latent)
+            grad_phi += torch.bmm(grad_u.transpose(1, 2), at.scales[m]).sum(0)
+            grad_scale = torch.bmm(grad_u, _batched(phi, grad_u)).view(len(x), *self.size, self.latent)
+            split = _split(grad_scale, _stride(kernel, dilation))
+            grads[f"branches.{m}.weight"].view_as(kernel).add_(_kernel_gradient(split, at.split[m], kernel, dilation))
+            part = self.joined(_convolve(split, kernel.flip(2, 3, 4), dilation), kernel, dilation, len(x))
+            grad_v = part if grad_v is None else grad_v.add_(part)
+        assert grad_v is not None
+        grad_v = grad_v.mul_(at.v > 0)
+        grads["signal_proj.bias"] += grad_v.sum((0, 1))
+        for name, matrix, inputs, grad in (("skip_proj", self.wx, x, grad_x), ("signal_proj", self.wg, g, grad_g)):
+            grads[f"{name}.weight"].flatten(1).add_(torch.bmm(inputs, grad_v).sum(0).t())
+            grad.baddbmm_(_batched(matrix.t(), x), grad_v.transpose(1, 2))
+
+
+def _batched(matrix: Tensor, like: Tensor) -> Tensor:
+    return matrix.expand(len(like), *matrix.shape)
+
+
+def _stride(kernel: Tensor, dilation: int) -> tuple[int, int]:
+    """Into how many phases a dilated kernel splits each axis of the plane."""
+    height, width = kernel.shape[-2:]
+    return dilation if height > 1 else 1, dilation if width > 1 else 1
+
+
+def _split(field: Tensor, stride: tuple[int, int]) -> Tensor:
+    """(n, D, H, W, Ca) -> (D, phases * n, H', W', Ca), zeros added at the end where a phase would be shorter."""
+    n, depth, height, width, channels = field.shape
+    down, right = stride
+    field = F.pad(field, (0, 0, 0, -width % right, 0, -height % down))
+    field = field.view(n, depth, field.shape[2] // down, down, field.shape[3] // right, right, channels)
+    return field.permute(1, 3, 5, 0, 2, 4, 6).flatten(1, 3).contiguous()
+
+
+def _join(split: Tensor, stride: tuple[int, int], n: int, size: tuple[int, ...]) -> Tensor:
+    """The inverse of _split: (n, D, H, W, Ca)."""
+    depth, _, height, width, channels = split.shape
+    down, right = stride
+    field = split.view(depth, down, right, n, height, width, channels).permute(3, 0, 4, 1, 5, 2, 6)
+    return field.reshape(n, depth, height * down, width * right, channels)[:, :, : size[1], : size[2]].contiguous()
+
+
+def _slices(kernel: Tensor, dilation: int, depth: int) -> Iterator[tuple[Tensor, slice, slice]]:
+    """Plane by plane of the kernel (Ca, 1, kD, kH, kW), the middle first: the slices it puts out, and reads."""
+    middle = kernel.shape[2] // 2
+    for plane in sorted(range(kernel.shape[2]), key=lambda k: abs(k - middle)):
+        shift = dilation * (plane - middle)
+        if abs(shift) < depth:
+            to, source = (slice(max(s, 0), depth + min(s, 0)) for s in (-shift, shift))
+            yield kernel[:, :, plane], to, source
+
+
+def _planes(split: Tensor) -> Tensor:
+    """(D, N, H, W, Ca) -> (D * N, Ca, H, W), a view with its channels last."""
+    return split.flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def _convolve(split: Tensor, kernel: Tensor, dilation: int) -> Tensor:
+    """The depthwise convolution of a field in phases, of the same size."""
+    out = None
+    for plane, to, source in _slices(kernel, dilation, len(split)):
+        padding = plane.shape[2] // 2, plane.shape[3] // 2
+        part = F.conv2d(_planes(split[source]), plane, None, 1, padding, 1, len(plane))
+        part = part.permute(0, 2, 3, 1).unflatten(0, (-1, split.shape[1]))
+        if out is None:
+            out = part
+        else:
+            out[to] += part
+    assert out is not None
+    return out
+
+
+def _kernel_gradient(grad: Tensor, split: Tensor, kernel: Tensor, dilation: int) -> Tensor:
+    """Of the kernel of _convolve(split, kernel, dilation), from the gradient of its result."""
+    out = torch.zeros_like(kernel)
+    middle = kernel.shape[2] // 2
+    for plane, to, source in _slices(kernel, dilation, len(split)):
+        padding = (plane.shape[2] // 2, plane.shape[3] // 2)
+        out[:, :, middle + (source.start - to.start) // dilation] = conv2d_weight(
+            _planes(split[source]), plane.shape, _planes(grad[to]), 1, padding, 1, len(plane)
+        )
+    return out

@@ -1,0 +1,192 @@
+"""The fast path against the definition: the gate's own forward, and a concatenation."""
+
+import warnings
+
+import pytest
+import torch
+from networks import build, image
+from torch import nn
+
+from nnunet_prosma.architectures import ProSMAUNet
+from nnunet_prosma.concatenation import VARIABLE, _say_once, chosen_path, gated_concatenation
+from nnunet_prosma.decoder import describe_gates, gates_of
+from nnunet_prosma.fused import CHUNK_VOXELS, fused_concatenation
+from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate
+
+CPU = torch.device("cpu")
+SETTINGS = {
+    "default": GateConfig(lam=0.3),
+    "spatial only": GateConfig(lam=0.3, channel=False),
+    "hard removal": GateConfig(lam=0.3, removal="hard"),
+    "others": GateConfig(lam=0.3, dilations=(1, 3), kernel_size=5, latent_reduction=1),
+}
+SHAPES = [
+    (nn.Conv2d, (9, 7), 3),
+    (nn.Conv2d, (16, 16), (1, 3)),
+    (nn.Conv2d, (2, 3), 3),  # smaller than the dilation
+    (nn.Conv3d, (5, 9, 7), 3),
+    (nn.Conv3d, (6, 8, 8), (1, 3, 3)),
+    (nn.Conv3d, (6, 8, 7), (3, 1, 3)),
+    (nn.Conv3d, (2, 3, 1), 3),
+    (nn.Conv3d, (1, 6, 6), 3),
+]
+
+
+def gate_and_inputs(conv_op, size, kernel, config, dtype=torch.float64, samples=3):
+    torch.manual_seed(11)
+    gate = ProSMAGate(conv_op, 12, 10, kernel, config).to(dtype)
+    for parameter in gate.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    skip = torch.randn(samples, 12, *size, dtype=dtype, requires_grad=True)
+    signal = torch.randn(samples, 10, *size, dtype=dtype, requires_grad=True)
+    return gate, skip, signal
+
+
+def values_and_gradients(concatenate, gate, skip, signal):
+    out = concatenate(gate, skip, signal)
+    weight = torch.randn(out.shape, dtype=out.dtype, generator=torch.manual_seed(5))
+    return out, *torch.autograd.grad((out * weight).sum(), [skip, signal, *gate.parameters()])
+
+
+def reference(gate, skip, signal):
+    return torch.cat((signal, gate(skip, signal)), 1)
+
+
+def assert_equal(ours, theirs, rtol, atol):
+    for mine, expected in zip(ours, theirs, strict=True):
+        scale = expected.abs().max().item() + 1e-12
+        torch.testing.assert_close(mine / scale, expected / scale, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(("conv_op", "size", "kernel"), SHAPES, ids=str)
+def test_the_fused_path_has_the_values_and_gradients_of_the_definition(conv_op, size, kernel, settings):
+    given = gate_and_inputs(conv_op, size, kernel, SETTINGS[settings])
+    assert_equal(values_and_gradients(fused_concatenation, *given), values_and_gradients(reference, *given), 0, 1e-12)
+
+
+@pytest.mark.parametrize("conv_op", [nn.Conv2d, nn.Conv3d])
+def test_in_float32_it_agrees_to_rounding(conv_op):
+    size = {nn.Conv2d: (40, 40), nn.Conv3d: (12, 16, 16)}[conv_op]
+    given = gate_and_inputs(conv_op, size, 3, GateConfig(lam=0.3), torch.float32)
+    assert_equal(values_and_gradients(fused_concatenation, *given), values_and_gradients(reference, *given), 0, 2e-5)
+
+
+def test_samples_worked_on_apart_and_together_give_the_same():
+    size = (128, 256)
+    assert size[0] * size[1] * 2 == CHUNK_VOXELS  # so that of three samples two are taken together and one apart
+    given = gate_and_inputs(nn.Conv2d, size, 3, GateConfig(lam=0.3))
+    assert_equal(values_and_gradients(fused_concatenation, *given), values_and_gradients(reference, *given), 0, 1e-12)
+
+
+def test_memory_formats_and_slices_do_not_matter():
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (8, 6), 3, GateConfig())
+    given = skip.detach()
+    wide = torch.zeros(3, 12, 8, 12, dtype=torch.float64)
+    wide[..., ::2] = given
+    turned = given.transpose(2, 3).contiguous().transpose(2, 3)
+    expected = values_and_gradients(reference, gate, skip, signal)
+    for x in (given.to(memory_format=torch.channels_last), turned, wide[..., ::2]):
+        assert not x.is_contiguous()
+        assert_equal(values_and_gradients(fused_concatenation, gate, x.requires_grad_(), signal), expected, 0, 1e-12)
+
+
+def test_only_what_needs_a_gradient_gets_one():
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (8, 6), 3, GateConfig())
+    gate.requires_grad_(False)
+    fused_concatenation(gate, skip, signal.detach()).sum().backward()
+    assert skip.grad is not None
+    assert signal.grad is None
+    with torch.no_grad():
+        assert not fused_concatenation(gate, skip, signal).requires_grad
+
+
+def test_autograd_keeps_the_skip_the_concatenation_and_psi_and_no_latent_field():
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (32, 32), 3, GateConfig(), torch.float32)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = fused_concatenation(gate, skip, signal)
+    for parameter in gate.parameters():
+        kept.pop(parameter.untyped_storage().data_ptr(), None)
+    assert sorted(kept.values()) == sorted(4 * n for n in (skip.numel(), out.numel(), 3 * 32 * 32))
+
+
+def test_a_network_trains_alike_on_both_paths(monkeypatch):
+    def all_gradients():
+        network = build(ProSMAUNet, 3).train().double()
+        sum(output.square().mean() for output in network(image(3).double())).backward()
+        return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+    fused = all_gradients()
+    monkeypatch.setenv(VARIABLE, "reference")
+    assert_equal([fused], [all_gradients()], 0, 1e-10)
+
+
+def calls_of_forward(gate, monkeypatch):
+    calls = []
+    forward = gate.forward
+    monkeypatch.setattr(gate, "forward", lambda *inputs: calls.append(1) or forward(*inputs))
+    return calls
+
+
+@pytest.mark.parametrize(("forced", "calls"), [(None, 0), ("fused", 0), ("reference", 1)])
+def test_the_path_can_be_forced(monkeypatch, forced, calls):
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (8, 6), 3, GateConfig())
+    if forced:
+        monkeypatch.setenv(VARIABLE, forced)
+    seen = calls_of_forward(gate, monkeypatch)
+    gated_concatenation(gate, skip, signal)
+    assert len(seen) == calls
+
+
+@pytest.mark.parametrize("hinder", ["norm", "hook", "autocast", "half precision"])
+def test_what_the_fused_path_cannot_do_takes_the_reference_path(hinder, monkeypatch):
+    config = GateConfig(norm="instance") if hinder == "norm" else GateConfig()
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (8, 6), 3, config, torch.float32)
+    if hinder == "hook":
+        gate.register_forward_hook(lambda *_: None)
+    if hinder == "half precision":
+        gate, skip, signal = gate.bfloat16(), skip.bfloat16(), signal.bfloat16()
+    seen = calls_of_forward(gate, monkeypatch)
+    with torch.autocast("cpu", torch.bfloat16, enabled=hinder == "autocast"):
+        gated_concatenation(gate, skip, signal)
+    assert len(seen) == 1
+
+
+def test_a_forced_path_that_cannot_run_is_said_once(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "fused")
+    _say_once.cache_clear()
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (8, 6), 3, GateConfig(norm="instance"))
+    with pytest.warns(UserWarning, match=f"{VARIABLE}=fused, but the fused path is for gates without a norm"):
+        gated_concatenation(gate, skip, signal)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gated_concatenation(gate, skip, signal)
+
+
+def test_an_unknown_path_is_an_error(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "triton")
+    with pytest.raises(ValueError, match=f"{VARIABLE} must be one of fused, reference, or unset, got 'triton'"):
+        gated_concatenation(*gate_and_inputs(nn.Conv2d, (8, 6), 3, GateConfig()))
+
+
+def test_the_chosen_path_is_said_with_its_reason(monkeypatch):
+    gate = ProSMAGate(nn.Conv2d, 16, 16)
+    assert chosen_path(gate, CPU) == "fused"
+    assert chosen_path(gate, torch.device("cuda")) == "reference (the fused path is for the CPU, not cuda)"
+    assert chosen_path(AttentionGate(nn.Conv2d, 16, 16), CPU) == "reference (the fused path is for ProSMA gates)"
+    channel_only = ProSMAGate(nn.Conv2d, 16, 16, 3, GateConfig(spatial=False))
+    assert chosen_path(channel_only, CPU) == "reference (the fused path is for gates with a spatial part)"
+    monkeypatch.setenv(VARIABLE, "reference")
+    assert chosen_path(gate, CPU) == f"reference ({VARIABLE} is set)"
+
+
+def test_the_training_logs_description_names_the_path():
+    network = build(ProSMAUNet, 2)
+    assert "computed on cpu by the path: fused" in describe_gates(network)
+    assert [type(gate) for _, gate in gates_of(network)] == [ProSMAGate] * 2
