@@ -5,14 +5,14 @@ and the tests hold this against it. What differs:
 
 - Autograd keeps the skip x, the concatenation (which holds g) and psi. The latent fields are computed again in the
   backward pass, a few samples at a time, so that they never exist for the whole batch.
-- Latent fields have their channels last. Then a projection is one matrix product with the tensors as they are, and a
-  depthwise convolution is a sum of two-dimensional ones over the slices, for which CPUs have fast kernels in every
-  direction, and slow ones or none for three dimensions or a dilation. A dilated convolution of a plane is undilated on
-  each of the phases into which the dilation splits it.
+- Latent fields have their channels last. Then a projection is one matrix product with the tensors as they are, and CPUs
+  have fast kernels for a depthwise convolution, if it is undilated: a dilated one is undilated on each of the phases
+  into which the dilation splits the image. Its weight gradient is taken slice by slice, since only that of a
+  two-dimensional depthwise convolution is fast.
 - The product x * c * psi is written straight into the concatenation.
 
 Shapes: x (n, Cx, P), g (n, Cg, P) and latent fields (n, P, Ca) have their P = D * H * W voxels in one axis; for a
-convolution a field is split into phases, (D, phases * n, H', W', Ca), with D = 1 in 2D.
+convolution a field is split into phases, (phases * n, D', H', W', Ca), with D = 1 in 2D.
 """
 
 from collections.abc import Iterator
@@ -130,23 +130,42 @@ class _Field:
         """Eq. 1 and 2."""
         v = torch.baddbmm(self.parameters["signal_proj.bias"], g.transpose(1, 2), _batched(self.wg.t(), g))
         v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_()
-        field = v.view(len(v), *self.size, self.latent)
-        split, scales, u = [], [], None
-        for dilation, kernel, phi in zip(self.config.dilations, self.kernels, self.phis, strict=True):
-            split.append(_split(field, _stride(kernel, dilation)))
-            scales.append(self.joined(_convolve(split[-1], kernel, dilation), kernel, dilation, len(v)))
-            u = torch.baddbmm(self.parameters["fuse.bias"] if u is None else u, scales[-1], _batched(phi.t(), v))
-        assert u is not None
+        split, scales = [], []
+        u = self.parameters["fuse.bias"].expand_as(v).contiguous()
+        for dilation, kernel, phi in self.branches():
+            split.append(self.split(v, kernel, dilation))
+            scales.append(self.join(_convolve(split[-1], kernel), kernel, dilation))
+            u.baddbmm_(scales[-1], _batched(phi.t(), v))
         return _Response(v, split, scales, u)
 
-    def joined(self, split: Tensor, kernel: Tensor, dilation: int, samples: int) -> Tensor:
-        """(n, P, Ca)."""
-        return _join(split, _stride(kernel, dilation), samples, self.size).flatten(1, 3)
+    def branches(self) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Dilation, kernel (Ca, 1, kD, kH, kW) and share of phi (Ca, Ca) of each branch."""
+        return zip(self.config.dilations, self.kernels, self.phis, strict=True)
+
+    def split(self, field: Tensor, kernel: Tensor, dilation: int) -> Tensor:
+        """(n, P, Ca) -> (phases * n, D', H', W', Ca), zeros added at the end where a phase would be shorter."""
+        n, channels = len(field), self.latent
+        strides = [dilation if k > 1 else 1 for k in kernel.shape[2:]]
+        field = field.view(n, *self.size, channels)
+        missing = [-size % stride for size, stride in zip(self.size, strides, strict=True)]
+        if any(missing):
+            field = F.pad(field, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0]))
+        (d, h, w), (depth, height, width) = strides, field.shape[1:4]
+        field = field.view(n, depth // d, d, height // h, h, width // w, w, channels)
+        return field.permute(2, 4, 6, 0, 1, 3, 5, 7).flatten(0, 3)
+
+    def join(self, split: Tensor, kernel: Tensor, dilation: int) -> Tensor:
+        """The inverse of split."""
+        d, h, w = (dilation if k > 1 else 1 for k in kernel.shape[2:])
+        _, depth, height, width, channels = split.shape
+        field = split.view(d, h, w, -1, depth, height, width, channels).permute(3, 4, 0, 5, 1, 6, 2, 7)
+        field = field.reshape(-1, depth * d, height * h, width * w, channels)
+        return field[:, : self.size[0], : self.size[1], : self.size[2]].flatten(1, 3)
 
     def where(self, u: Tensor) -> Tensor:
         """psi (n, 1, P)."""
         z = soft_threshold(u, self.lam)
-        psi = torch.sigmoid(torch.matmul(z, self.row) + self.parameters["psi.bias"])
+        psi = torch.matmul(z, self.row).add_(self.parameters["psi.bias"]).sigmoid_()
         if self.config.removal == "hard":
             psi *= (z != 0).any(2)
         return psi.unsqueeze(1)
@@ -182,17 +201,14 @@ class _Field:
         )
         grad_u = sign.abs_().mul_(grad_logit.transpose(1, 2)).mul_(self.row)  # the threshold's slope is 0 or 1
         grads["fuse.bias"] += grad_u.sum((0, 1))
-        grad_v = None
-        for m, (dilation, kernel, phi) in enumerate(zip(self.config.dilations, self.kernels, self.phis, strict=True)):
+        grad_v = torch.zeros_like(at.v)
+        for m, (dilation, kernel, phi) in enumerate(self.branches()):
             grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * self.latent, self.latent)
             grad_phi += torch.bmm(grad_u.transpose(1, 2), at.scales[m]).sum(0)
-            grad_scale = torch.bmm(grad_u, _batched(phi, grad_u)).view(len(x), *self.size, self.latent)
-            split = _split(grad_scale, _stride(kernel, dilation))
-            grads[f"branches.{m}.weight"].view_as(kernel).add_(_kernel_gradient(split, at.split[m], kernel, dilation))
-            part = self.joined(_convolve(split, kernel.flip(2, 3, 4), dilation), kernel, dilation, len(x))
-            grad_v = part if grad_v is None else grad_v.add_(part)
-        assert grad_v is not None
-        grad_v = grad_v.mul_(at.v > 0)
+            split = self.split(torch.bmm(grad_u, _batched(phi, grad_u)), kernel, dilation)
+            grads[f"branches.{m}.weight"].view_as(kernel).add_(_kernel_gradient(split, at.split[m], kernel))
+            grad_v += self.join(_convolve(split, kernel.flip(2, 3, 4)), kernel, dilation)
+        grad_v.mul_(at.v > 0)
         grads["signal_proj.bias"] += grad_v.sum((0, 1))
         for name, matrix, inputs, grad in (("skip_proj", self.wx, x, grad_x), ("signal_proj", self.wg, g, grad_g)):
             grads[f"{name}.weight"].flatten(1).add_(torch.bmm(inputs, grad_v).sum(0).t())
@@ -203,66 +219,26 @@ def _batched(matrix: Tensor, like: Tensor) -> Tensor:
     return matrix.expand(len(like), *matrix.shape)
 
 
-def _stride(kernel: Tensor, dilation: int) -> tuple[int, int]:
-    """Into how many phases a dilated kernel splits each axis of the plane."""
-    height, width = kernel.shape[-2:]
-    return dilation if height > 1 else 1, dilation if width > 1 else 1
+def _convolve(split: Tensor, kernel: Tensor) -> Tensor:
+    """The undilated depthwise convolution of a split field, of the same size and layout."""
+    padding = [k // 2 for k in kernel.shape[2:]]
+    return F.conv3d(split.permute(0, 4, 1, 2, 3), kernel, None, 1, padding, 1, len(kernel)).permute(0, 2, 3, 4, 1)
 
 
-def _split(field: Tensor, stride: tuple[int, int]) -> Tensor:
-    """(n, D, H, W, Ca) -> (D, phases * n, H', W', Ca), zeros added at the end where a phase would be shorter."""
-    n, depth, height, width, channels = field.shape
-    down, right = stride
-    field = F.pad(field, (0, 0, 0, -width % right, 0, -height % down))
-    field = field.view(n, depth, field.shape[2] // down, down, field.shape[3] // right, right, channels)
-    return field.permute(1, 3, 5, 0, 2, 4, 6).flatten(1, 3).contiguous()
-
-
-def _join(split: Tensor, stride: tuple[int, int], n: int, size: tuple[int, ...]) -> Tensor:
-    """The inverse of _split: (n, D, H, W, Ca)."""
-    depth, _, height, width, channels = split.shape
-    down, right = stride
-    field = split.view(depth, down, right, n, height, width, channels).permute(3, 0, 4, 1, 5, 2, 6)
-    return field.reshape(n, depth, height * down, width * right, channels)[:, :, : size[1], : size[2]].contiguous()
-
-
-def _slices(kernel: Tensor, dilation: int, depth: int) -> Iterator[tuple[Tensor, slice, slice]]:
-    """Plane by plane of the kernel (Ca, 1, kD, kH, kW), the middle first: the slices it puts out, and reads."""
-    middle = kernel.shape[2] // 2
-    for plane in sorted(range(kernel.shape[2]), key=lambda k: abs(k - middle)):
-        shift = dilation * (plane - middle)
-        if abs(shift) < depth:
-            to, source = (slice(max(s, 0), depth + min(s, 0)) for s in (-shift, shift))
-            yield kernel[:, :, plane], to, source
-
-
-def _planes(split: Tensor) -> Tensor:
-    """(D, N, H, W, Ca) -> (D * N, Ca, H, W), a view with its channels last."""
-    return split.flatten(0, 1).permute(0, 3, 1, 2)
-
-
-def _convolve(split: Tensor, kernel: Tensor, dilation: int) -> Tensor:
-    """The depthwise convolution of a field in phases, of the same size."""
-    out = None
-    for plane, to, source in _slices(kernel, dilation, len(split)):
-        padding = plane.shape[2] // 2, plane.shape[3] // 2
-        part = F.conv2d(_planes(split[source]), plane, None, 1, padding, 1, len(plane))
-        part = part.permute(0, 2, 3, 1).unflatten(0, (-1, split.shape[1]))
-        if out is None:
-            out = part
-        else:
-            out[to] += part
-    assert out is not None
-    return out
-
-
-def _kernel_gradient(grad: Tensor, split: Tensor, kernel: Tensor, dilation: int) -> Tensor:
-    """Of the kernel of _convolve(split, kernel, dilation), from the gradient of its result."""
+def _kernel_gradient(grad: Tensor, split: Tensor, kernel: Tensor) -> Tensor:
+    """Of the kernel of _convolve(split, kernel), from the gradient of its result: for each of the kernel's planes the
+    weight gradient of a two-dimensional convolution, with all pairs of slices that the plane joins as its batch."""
     out = torch.zeros_like(kernel)
-    middle = kernel.shape[2] // 2
-    for plane, to, source in _slices(kernel, dilation, len(split)):
-        padding = (plane.shape[2] // 2, plane.shape[3] // 2)
-        out[:, :, middle + (source.start - to.start) // dilation] = conv2d_weight(
-            _planes(split[source]), plane.shape, _planes(grad[to]), 1, padding, 1, len(plane)
-        )
+    planes, depth = kernel.shape[2], split.shape[1]
+    padding = (kernel.shape[3] // 2, kernel.shape[4] // 2)
+    for plane in range(planes):
+        shift = plane - planes // 2
+        if abs(shift) >= depth:
+            continue
+        to, source = (slice(max(s, 0), depth + min(s, 0)) for s in (-shift, shift))
+        phases = [slice(None)] if shift == 0 else range(len(split))  # one by one they need no copy
+        for phase in phases:
+            pair = [t[phase, at].flatten(0, -4).permute(0, 3, 1, 2) for t, at in ((split, source), (grad, to))]
+            size = (len(kernel), 1, *kernel.shape[3:])
+            out[:, :, plane] += conv2d_weight(pair[0], size, pair[1], 1, padding, 1, len(kernel))
     return out
