@@ -1,0 +1,247 @@
+"""Is it a fair comparison? Everything in which the runs differ, and what of it makes the comparison meaningless."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nnunet_prosma.compare.runs import Fold, LabelKey, Run
+from nnunet_prosma.compare.summaries import Case
+from nnunet_prosma.errors import InputError
+
+KINDS = {
+    "dataset": "the runs were trained on other data sets",
+    "labels": "the runs do not define the same labels or regions",
+    "folds": "a fold is missing, or nnU-Net did not validate it",
+    "unfinished": "a training was not finished",
+    "cases": "the runs were validated on other cases",
+    "truth": "the runs were measured against another ground truth",
+    "stale": "the files of a case are not those that nnU-Net measured",
+}
+"""What makes a comparison meaningless, and what --allow takes."""
+
+NETWORK = ("architecture",)
+PREPROCESSING = (
+    "data_identifier",
+    "preprocessor_name",
+    "spacing",
+    "normalization_schemes",
+    "use_mask_for_norm",
+    "transpose_forward",
+    "transpose_backward",
+    "image_reader_writer",
+    "foreground_intensity_properties_per_channel",
+)
+SCHEDULE = {
+    "num_epochs": "epochs",
+    "num_iterations_per_epoch": "iterations per epoch",
+    "num_val_iterations_per_epoch": "validation iterations per epoch",
+    "initial_lr": "initial learning rate",
+    "weight_decay": "weight decay",
+    "oversample_foreground_percent": "foreground oversampling",
+    "probabilistic_oversampling": "probabilistic oversampling",
+    "enable_deep_supervision": "deep supervision",
+    "batch_size": "batch size",
+    "loss": "loss",
+    "dataloader_train.transform": "augmentation",
+}
+SURROUNDINGS = {
+    "torch_version": "torch",
+    "cudnn_version": "cuDNN",
+    "gpu_name": "GPU",
+    "device": "device",
+    "hostname": "host",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference: its kind, a sentence, the lines of a diff. error: meaningless, unless it is allowed."""
+
+    kind: str
+    sentence: str
+    lines: tuple[str, ...] = ()
+    error: bool = False
+    allowed: bool = False
+
+
+def judge(findings: Sequence[Finding], allowed: Sequence[str]) -> list[Finding]:
+    """The findings, those that are allowed marked; the others that are errors are raised together."""
+    judged = [replace(f, allowed=f.error and f.kind in allowed) for f in findings]
+    errors = [f for f in judged if f.error and not f.allowed]
+    if errors:
+        kinds = ", ".join(dict.fromkeys(f.kind for f in errors))
+        sentences = "\n".join([f.sentence for f in errors])
+        raise InputError(f"{sentences}\nTo compare nevertheless, and have the report say so: --allow {kinds}")
+    return judged
+
+
+def compare_setups(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Finding]:
+    """What differs between the first run and each other before any case is looked at."""
+    baseline, *others = runs
+    for run in runs:
+        yield from missing_folds(run, folds)
+    for run in others:
+        if run.dataset != baseline.dataset:
+            yield Finding("dataset", f"{baseline.name} was trained on {baseline.dataset}, {run.name} on {run.dataset}.",
+                          error=True)  # fmt: skip
+        yield from label_differences(baseline, run)
+        if run.configuration != baseline.configuration:
+            yield Finding(
+                "configuration",
+                f"{baseline.name} is a {baseline.configuration} training, {run.name} a {run.configuration} one.",
+            )
+        yield from plan_differences(baseline, run)
+        yield from training_differences(baseline, run, folds)
+
+
+def missing_folds(run: Run, folds: Sequence[str]) -> Iterator[Finding]:
+    absent = [f for f in folds if f not in run.folds]
+    unvalidated = [f for f in folds if f in run.folds and not run.folds[f].summary.is_file()]
+    if absent:
+        yield Finding("folds", f"{run.name} lacks {_folds(absent)}: train, or choose folds with -f.", error=True)
+    if unvalidated:
+        yield Finding(
+            "folds",
+            f"{run.name} has no validation/summary.json in {_folds(unvalidated)}: validate with nnUNetv2_train --val, "
+            f"or choose folds with -f.",
+            error=True,
+        )
+    unfinished = [f for f in folds if f in run.folds and not run.folds[f].finished]
+    if unfinished:
+        reached = ", ".join(
+            f"fold {f} after {run.folds[f].log.epochs} of {run.folds[f].debug.get('num_epochs', '?')} epochs"
+            for f in unfinished
+        )
+        yield Finding("unfinished", f"{run.name} has no checkpoint_final.pth: {reached}.", error=True)
+
+
+def label_differences(baseline: Run, run: Run) -> Iterator[Finding]:
+    if (baseline.labels, baseline.ignore_label) == (run.labels, run.ignore_label):
+        return
+    yield Finding(
+        "labels",
+        f"{baseline.name} and {run.name} define other labels: {_labels(baseline)} against {_labels(run)}.",
+        error=True,
+    )
+
+
+def plan_differences(baseline: Run, run: Run) -> Iterator[Finding]:
+    """A diff of the plans in three parts: the network, the preprocessing, and the rest."""
+    before, after = flatten(baseline.settings()), flatten(run.settings())
+    changed = [k for k in {**before, **after} if before.get(k) != after.get(k)]
+    names = {"plans_name", "dataset_name", "inherits_from"}
+    parts: dict[str, list[str]] = {"network": [], "preprocessing": [], "plans": []}
+    for key in changed:
+        top = key.split(".")[0]
+        if top in names:
+            continue
+        kind = "network" if top in NETWORK else "preprocessing" if _is_preprocessing(top) else "plans"
+        parts[kind] += [f"- {key}: {before[key]}"] if key in before else []
+        parts[kind] += [f"+ {key}: {after[key]}"] if key in after else []
+    about = {"network": "the network", "preprocessing": "preprocessing", "plans": "other settings than network"}
+    for kind, lines in parts.items():
+        if lines:
+            yield Finding(
+                kind, f"The plans of {baseline.name} (-) and {run.name} (+) differ in {about[kind]}.", tuple(lines)
+            )
+
+
+def training_differences(baseline: Run, run: Run, folds: Sequence[str]) -> Iterator[Finding]:
+    """Schedule, sizes of the splits, data fingerprint, versions and machines, fold by fold, said once for all folds."""
+    common = [f for f in folds if f in baseline.folds and f in run.folds]
+    for fields, kind in ((SCHEDULE, "schedule"), (SURROUNDINGS, "versions")):
+        for key, about in fields.items():
+            yield from _differs(baseline, run, common, kind, about, lambda fold, key=key: _plain(fold.debug.get(key)))  # type: ignore[misc]
+    yield from _differs(baseline, run, common, "schedule", "epochs in the log", lambda f: f.log.epochs or None)
+    yield from _differs(baseline, run, common, "splits", "training cases", lambda f: f.log.training_cases)
+    prints = [r.folder / "dataset_fingerprint.json" for r in (baseline, run)]
+    if all(p.is_file() for p in prints) and len({_content(p) for p in prints}) > 1:
+        yield Finding(
+            "fingerprint",
+            f"dataset_fingerprint.json of {baseline.name} and {run.name} differ: the data set was changed in between.",
+        )
+
+
+def compare_cases(names: Sequence[str], cases: Sequence[Mapping[str, Case]]) -> Iterator[Finding]:
+    """Other cases, cases in another fold, another ground truth."""
+    for name, other in zip(names[1:], cases[1:], strict=True):
+        first, baseline = cases[0], names[0]
+        if only := sorted(first.keys() - other.keys()):
+            yield Finding("cases", f"{name} was not validated on {some(only)}, {baseline} was.", error=True)
+        if only := sorted(other.keys() - first.keys()):
+            yield Finding("cases", f"{baseline} was not validated on {some(only)}, {name} was.", error=True)
+        common = sorted(first.keys() & other.keys())
+        if moved := [c for c in common if first[c].fold != other[c].fold]:
+            yield Finding(
+                "cases",
+                f"{baseline} and {name} validated {some(moved)} in other folds, so with other training cases.",
+                error=True,
+            )
+        if changed := [c for c in common if _truth(first[c], other[c]) != _truth(other[c], first[c])]:
+            yield Finding(
+                "truth",
+                f"The ground truth of {some(changed)} changed between the validations of {baseline} and {name}: "
+                f"validate again with nnUNetv2_train --val.",
+                error=True,
+            )
+
+
+def some(cases: Sequence[str], shown: int = 5) -> str:
+    """Cases by name, not more than a reader wants."""
+    rest = f" and {len(cases) - shown} more" if len(cases) > shown else ""
+    return f"{'the case' if len(cases) == 1 else f'{len(cases)} cases:'} {', '.join(cases[:shown])}{rest}"
+
+
+def flatten(tree: Any, path: str = "") -> dict[str, str]:
+    """{"a": {"b": 1}} -> {"a.b": "1"}; lists stay whole."""
+    if isinstance(tree, Mapping) and tree:
+        return {k: v for key, branch in tree.items() for k, v in flatten(branch, f"{path}.{key}" if path else key).items()}  # fmt: skip
+    return {path: json.dumps(tree, default=str)}
+
+
+def _differs(baseline: Run, run: Run, folds: Sequence[str], kind: str, about: str, read: Any) -> Iterator[Finding]:
+    """One finding for all folds in which read(fold) is known for both runs and not the same."""
+    pairs = {f: (read(baseline.folds[f]), read(run.folds[f])) for f in folds}
+    differing = {f: pair for f, pair in pairs.items() if None not in pair and pair[0] != pair[1]}
+    by_value: dict[tuple[str, str], list[str]] = {}
+    for fold, (a, b) in differing.items():
+        by_value.setdefault((str(a), str(b)), []).append(fold)
+    for (a, b), where in by_value.items():
+        scope = "" if len(where) == len(folds) else f" in {_folds(where)}"
+        if max(len(a), len(b)) > 60:
+            yield Finding(kind, f"{baseline.name} (-) and {run.name} (+) differ in {about}{scope}.", (f"- {a}", f"+ {b}"))  # fmt: skip
+        else:
+            yield Finding(kind, f"{about.capitalize() if about.islower() else about}: {a} in {baseline.name}, {b} in {run.name}{scope}.")  # fmt: skip
+
+
+def _plain(text: str | None) -> str | None:
+    """debug.json holds representations of objects: an address in memory is no difference."""
+    return None if text is None else re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
+def _content(path: Path) -> str:
+    return path.read_text()
+
+
+def _is_preprocessing(key: str) -> bool:
+    return key in PREPROCESSING or key.startswith("resampling")
+
+
+def _truth(case: Case, other: Case) -> dict[LabelKey, float]:
+    """Voxels of each label in the ground truth, for the labels that both know."""
+    return {key: values[2] for key, values in case.values.items() if key in other.values}
+
+
+def _folds(folds: Sequence[str]) -> str:
+    return f"fold{'' if len(folds) == 1 else 's'} {', '.join(folds)}"
+
+
+def _labels(run: Run) -> str:
+    ignore = "" if run.ignore_label is None else f", ignore = {run.ignore_label}"
+    return ", ".join(f"{name} = {key}" for key, name in run.labels.items()) + ignore
+
+
+__all__ = ["KINDS", "Finding", "Fold", "compare_cases", "compare_setups", "flatten", "judge", "missing_folds", "some"]
