@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 
 LABELS = {"background": 0, "liver": 1, "tumour": 2}
 ARCHITECTURE = {
@@ -39,7 +39,16 @@ def plans(**changes: Any) -> dict[str, Any]:
 def counts(dice: float | None, n_ref: float = 100, n_pred: float = 100) -> dict[str, float]:
     """One label of one case in nnU-Net's summary.json."""
     dice = float("nan") if dice is None else dice
-    return {"Dice": dice, "IoU": dice / (2 - dice), "n_ref": n_ref, "n_pred": n_pred, "TP": 0, "FP": 0, "FN": 0, "TN": 0}
+    return {
+        "Dice": dice,
+        "IoU": dice / (2 - dice),
+        "n_ref": n_ref,
+        "n_pred": n_pred,
+        "TP": 0,
+        "FP": 0,
+        "FN": 0,
+        "TN": 0,
+    }
 
 
 def write_run(
@@ -61,7 +70,7 @@ def write_run(
     (folder / "plans.json").write_text(json.dumps(plans(**(plan_changes or {}))))
     dataset = {"labels": dataset_labels, "file_ending": ".nii.gz", "channel_names": {"0": "CT"}, "numTraining": 10}
     if any(isinstance(v, list) for v in dataset_labels.values()):
-        dataset["regions_class_order"] = list(range(1, sum(1 for n in dataset_labels if n not in ("background", "ignore")) + 1))  # fmt: skip
+        dataset["regions_class_order"] = [i + 1 for i, n in enumerate(set(dataset_labels) - {"background", "ignore"})]
     (folder / "dataset.json").write_text(json.dumps(dataset))
     for fold, cases in folds.items():
         place = folder / f"fold_{fold}"
@@ -101,7 +110,15 @@ def write_log(path: Path, epochs: int, seconds: float) -> None:
 
 
 def random_run(
-    root: Path, trainer: str, *, cases: int, labels: int, shift: float = 0.0, seed: int = 0, folds: int = 5, **kwargs: Any
+    root: Path,
+    trainer: str,
+    *,
+    cases: int,
+    labels: int,
+    shift: float = 0.0,
+    seed: int = 0,
+    folds: int = 5,
+    **kwargs: Any,
 ) -> Path:
     """A run with Dice values around 0.85; the cases' difficulty is the same for every run of one size."""
     difficulty = np.random.default_rng(99).beta(8, 1.5, (cases, labels))

@@ -1,5 +1,6 @@
 """Everything a report says, computed once; the pages, tables and plots only show it."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from nnunet_prosma.compare.cost import Cost, cost
 from nnunet_prosma.compare.empty import EmptyCounts, count_empty
 from nnunet_prosma.compare.fairness import Finding, compare_cases, compare_setups, judge
 from nnunet_prosma.compare.paired import Row, paired_rows
-from nnunet_prosma.compare.runs import Run, read_json
+from nnunet_prosma.compare.runs import Run
 from nnunet_prosma.compare.summaries import Case, read_cases
 from nnunet_prosma.compare.table import CaseTable, build_table
 from nnunet_prosma.compare.verdict import verdict
@@ -91,8 +92,6 @@ def splits_file(run: Run) -> Path | None:
 
 
 def _count(splits: Path) -> int:
-    import json
-
     try:
         return len(json.loads(splits.read_text()))
     except (ValueError, OSError) as error:
@@ -101,6 +100,3 @@ def _count(splits: Path) -> int:
 
 def _folds(folds: Sequence[str]) -> str:
     return f"folds {', '.join(folds)}" if folds else "any fold"
-
-
-__all__ = ["Analysis", "Loaded", "analyse", "expected_folds", "load", "read_json"]

@@ -68,7 +68,7 @@ def median_distribution(ordered: np.ndarray, rng: np.random.Generator, resamples
 
 
 def bca(sample: np.ndarray, distribution: np.ndarray, statistic: Any) -> Interval:
-    """scipy's BCa interval from a bootstrap distribution. Where ties leave it undefined, the percentiles, and so named."""
+    """scipy's BCa interval from a bootstrap distribution; where ties leave it undefined, percentiles, and so named."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -1,18 +1,21 @@
-"""nnunet-prosma compare: reads the arguments, and calls one step after the other."""
+"""nnunet-prosma compare: one step after the other."""
 
-import argparse
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nnunet_prosma.compare.options import TOLERANCE, by_name, describe, parse
 from nnunet_prosma.errors import InputError
 
-METRICS = ("dice", "iou", "nsd", "hd95", "volume")
-KINDS = ("dataset", "labels", "folds", "unfinished", "cases", "truth", "stale")
+if TYPE_CHECKING:
+    from nnunet_prosma.compare.analysis import Analysis
+    from nnunet_prosma.compare.table import Metric
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
+    from nnunet_prosma.compare.add_surfaces import add_surfaces, unit_of
     from nnunet_prosma.compare.analysis import analyse, load
     from nnunet_prosma.compare.runs import folders_by_name, read_runs
 
@@ -21,44 +24,44 @@ def main(arguments: Sequence[str]) -> int:
     else:
         folders = folders_by_name(options.dataset, options.configuration, options.trainers, options.plans)
     runs = read_runs(folders)
-    unit = "mm"
+    unit = unit_of(runs[0])
     loaded = load(runs, options.folds, options.allow, unit)
+    table = loaded.table
+    settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow}
+    if not options.tables_only:
+        tolerances = by_name(options.tolerance, table.labels, TOLERANCE, "--tolerance", "label")
+        settings["tolerance"] = describe(tolerances, unit)
+        wanted = {key: tolerances[name] for key, name in zip(table.keys, table.labels, strict=True)}
+        cache = (options.cache or options.output / "cache") / "surfaces.jsonl"
+        add_surfaces(loaded, wanted, cache, options.workers, options.allow)
+    table.metrics = with_worse_by(table.metrics, options.worse_by)
     analysis = analyse(loaded, options.primary, options.seed)
-    from nnunet_prosma.compare.tables import write_tables
-
-    write_tables(analysis, options.output)
+    analysis.settings = settings
+    write_report(analysis, options.output, with_images=not options.tables_only)
     for sentence in analysis.verdicts.values():
         print(sentence)
+    print(options.output / "report.html")
     return 0
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma compare",
-        usage="nnunet-prosma compare DATASET CONFIGURATION TRAINER TRAINER [TRAINER ...] -o REPORT [OPTIONS]\n"
-        "       nnunet-prosma compare --folders RESULTS RESULTS [RESULTS ...] -o REPORT [OPTIONS]",
-        description="Hold nnU-Net trainings against each other, case by case. The first is the baseline.",
-    )
-    parser.add_argument("run", nargs="*", help="DATASET CONFIGURATION TRAINER TRAINER ..., as in nnUNetv2_train")
-    parser.add_argument("--folders", nargs="+", metavar="RESULTS", help="folders TRAINER__PLANS__CONFIGURATION instead")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="REPORT", help="folder for the report")
-    parser.add_argument("-p", "--plans", nargs="+", default=["nnUNetPlans"], help="plans name: one, or one each")
-    parser.add_argument("-f", "--folds", nargs="+", help="folds (default: all folds of the split)")
-    parser.add_argument("--allow", nargs="+", default=[], choices=KINDS, metavar="KIND",
-                        help=f"compare although: {', '.join(KINDS)}")  # fmt: skip
-    parser.add_argument("--primary", default="dice", choices=METRICS, help="the metric of the verdict (default: dice)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    options = parser.parse_args(arguments)
-    if options.folders and options.run:
-        raise InputError("give either DATASET CONFIGURATION TRAINER TRAINER or --folders, not both")
-    if not options.folders:
-        if len(options.run) < 4:
-            raise InputError("name a data set, a configuration and at least two trainers; the first is the baseline")
-        options.dataset, options.configuration, *options.trainers = options.run
-    elif len(options.folders) < 2:
-        raise InputError("--folders needs at least two results folders; the first is the baseline")
-    return options
+def with_worse_by(metrics: Sequence["Metric"], given: Sequence[str]) -> list["Metric"]:
+    if any("=" not in text for text in given):
+        raise InputError(f"--worse-by takes METRIC=X, not {' '.join(given)!r}: the metrics have different units")
+    chosen = by_name(given, [m.name for m in metrics], 0.0, "--worse-by", "metric")
+    named = {text.rpartition("=")[0] for text in given}
+    return [replace(m, worse_by=chosen[m.name]) if m.name in named else m for m in metrics]
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def write_report(analysis: "Analysis", output: Path, with_images: bool) -> None:
+    from nnunet_prosma.compare.drawing import draw
+    from nnunet_prosma.compare.pictures import pictures
+    from nnunet_prosma.compare.plots import plots
+    from nnunet_prosma.compare.report_html import write_html
+    from nnunet_prosma.compare.report_md import write_markdown
+    from nnunet_prosma.compare.tables import write_tables
+
+    write_tables(analysis, output)
+    drawn = draw(plots(analysis), output / "figures")
+    shown = pictures(analysis, output / "figures", with_images)
+    write_markdown(analysis, drawn, shown, output)
+    write_html(analysis, drawn, shown, output)

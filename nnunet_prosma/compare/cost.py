@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from nnunet_prosma.compare.runs import Fold, Run
 
@@ -48,7 +49,8 @@ def count_parameters(checkpoint: Path) -> int | None:
     import numpy as np
     import torch
 
-    plain = [np.dtype, np.ndarray, np._core.multiarray.scalar, np._core.multiarray._reconstruct, torch.device]
+    scalar: Any = np.float64(0).__reduce__()[0]
+    plain = [np.dtype, np.ndarray, scalar, torch.device]
     plain += [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")]
     try:
         with torch.serialization.safe_globals(plain), warnings.catch_warnings():

@@ -4,23 +4,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.compare.runs import Fold, LabelKey, Run
 from nnunet_prosma.compare.summaries import Case
 from nnunet_prosma.errors import InputError
-
-KINDS = {
-    "dataset": "the runs were trained on other data sets",
-    "labels": "the runs do not define the same labels or regions",
-    "folds": "a fold is missing, or nnU-Net did not validate it",
-    "unfinished": "a training was not finished",
-    "cases": "the runs were validated on other cases",
-    "truth": "the runs were measured against another ground truth",
-    "stale": "the files of a case are not those that nnU-Net measured",
-}
-"""What makes a comparison meaningless, and what --allow takes."""
 
 NETWORK = ("architecture",)
 PREPROCESSING = (
@@ -85,8 +75,8 @@ def compare_setups(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Findin
         yield from missing_folds(run, folds)
     for run in others:
         if run.dataset != baseline.dataset:
-            yield Finding("dataset", f"{baseline.name} was trained on {baseline.dataset}, {run.name} on {run.dataset}.",
-                          error=True)  # fmt: skip
+            sentence = f"{baseline.name} was trained on {baseline.dataset}, {run.name} on {run.dataset}."
+            yield Finding("dataset", sentence, error=True)
         yield from label_differences(baseline, run)
         if run.configuration != baseline.configuration:
             yield Finding(
@@ -154,7 +144,7 @@ def training_differences(baseline: Run, run: Run, folds: Sequence[str]) -> Itera
     common = [f for f in folds if f in baseline.folds and f in run.folds]
     for fields, kind in ((SCHEDULE, "schedule"), (SURROUNDINGS, "versions")):
         for key, about in fields.items():
-            yield from _differs(baseline, run, common, kind, about, lambda fold, key=key: _plain(fold.debug.get(key)))  # type: ignore[misc]
+            yield from _differs(baseline, run, common, kind, about, partial(_debug, key))
     yield from _differs(baseline, run, common, "schedule", "epochs in the log", lambda f: f.log.epochs or None)
     yield from _differs(baseline, run, common, "splits", "training cases", lambda f: f.log.training_cases)
     prints = [r.folder / "dataset_fingerprint.json" for r in (baseline, run)]
@@ -197,9 +187,10 @@ def some(cases: Sequence[str], shown: int = 5) -> str:
 
 def flatten(tree: Any, path: str = "") -> dict[str, str]:
     """{"a": {"b": 1}} -> {"a.b": "1"}; lists stay whole."""
-    if isinstance(tree, Mapping) and tree:
-        return {k: v for key, branch in tree.items() for k, v in flatten(branch, f"{path}.{key}" if path else key).items()}  # fmt: skip
-    return {path: json.dumps(tree, default=str)}
+    if not isinstance(tree, Mapping) or not tree:
+        return {path: json.dumps(tree, default=str)}
+    branches = (flatten(branch, f"{path}.{key}" if path else str(key)) for key, branch in tree.items())
+    return {key: value for branch in branches for key, value in branch.items()}
 
 
 def _differs(baseline: Run, run: Run, folds: Sequence[str], kind: str, about: str, read: Any) -> Iterator[Finding]:
@@ -212,13 +203,15 @@ def _differs(baseline: Run, run: Run, folds: Sequence[str], kind: str, about: st
     for (a, b), where in by_value.items():
         scope = "" if len(where) == len(folds) else f" in {_folds(where)}"
         if max(len(a), len(b)) > 60:
-            yield Finding(kind, f"{baseline.name} (-) and {run.name} (+) differ in {about}{scope}.", (f"- {a}", f"+ {b}"))  # fmt: skip
+            sentence = f"{baseline.name} (-) and {run.name} (+) differ in {about}{scope}."
+            yield Finding(kind, sentence, (f"- {a}", f"+ {b}"))
         else:
-            yield Finding(kind, f"{about.capitalize() if about.islower() else about}: {a} in {baseline.name}, {b} in {run.name}{scope}.")  # fmt: skip
+            yield Finding(kind, f"{about[0].upper()}{about[1:]}: {a} in {baseline.name}, {b} in {run.name}{scope}.")
 
 
-def _plain(text: str | None) -> str | None:
+def _debug(key: str, fold: Fold) -> str | None:
     """debug.json holds representations of objects: an address in memory is no difference."""
+    text = fold.debug.get(key)
     return None if text is None else re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
@@ -242,6 +235,3 @@ def _folds(folds: Sequence[str]) -> str:
 def _labels(run: Run) -> str:
     ignore = "" if run.ignore_label is None else f", ignore = {run.ignore_label}"
     return ", ".join(f"{name} = {key}" for key, name in run.labels.items()) + ignore
-
-
-__all__ = ["KINDS", "Finding", "Fold", "compare_cases", "compare_setups", "flatten", "judge", "missing_folds", "some"]

@@ -1,4 +1,4 @@
-"""The paired statistics of one run against the baseline: a row for each metric and label, and for the mean over labels."""
+"""The paired statistics of a run against the baseline: a row for each metric and label, and one for their mean."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -77,10 +77,10 @@ def columns(
     table: CaseTable, metric: Metric, run: int
 ) -> Iterator[tuple[str, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
     """(label, indices of the cases that count, their values in both runs); the mean over labels first."""
-    both = usable(table, metric.name)[[0, run]].all(0)
+    both: np.ndarray = np.logical_and.reduce(usable(table, metric.name)[[0, run]])
     pair = table.values[metric.name][[0, run]]
     if len(table.labels) > 1:
-        counted = both.any(1)
+        counted = both.sum(1) > 0
         with np.errstate(invalid="ignore"):
             means = np.where(both, pair, 0).sum(2) / both.sum(1)
         yield MEAN, np.flatnonzero(counted), (means[0, counted], means[1, counted])

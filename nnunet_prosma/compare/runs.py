@@ -1,7 +1,6 @@
 """A trained nnU-Net run, as its results folder holds it: TRAINER__PLANS__CONFIGURATION with its fold_X."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +57,11 @@ def folders_by_name(
     dataset: str, configuration: str, trainers: Sequence[str], plans: Sequence[str] = ("nnUNetPlans",)
 ) -> list[Path]:
     """nnU-Net's results folder of each trainer; plans names are one, or one for each trainer."""
-    if not os.environ.get("nnUNet_results"):
-        raise InputError("the environment variable nnUNet_results is not set: set it, or name folders with --folders")
+    from nnunetv2.paths import nnUNet_results
     from nnunetv2.utilities.file_path_utilities import get_output_folder
+
+    if not nnUNet_results.is_set():
+        raise InputError("the environment variable nnUNet_results is not set: set it, or name folders with --folders")
 
     if len(plans) == 1:
         plans = list(plans) * len(trainers)
