@@ -67,7 +67,7 @@ def median_distribution(ordered: np.ndarray, rng: np.random.Generator, resamples
     return (picked[0] + picked[1]) / 2
 
 
-def bca(sample: np.ndarray, distribution: np.ndarray, statistic: Any) -> Interval:
+def bca(sample: np.ndarray, distribution: np.ndarray, statistic: Any, level: float = LEVEL) -> Interval:
     """scipy's BCa interval from a bootstrap distribution; where ties leave it undefined, percentiles, and so named."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -78,7 +78,7 @@ def bca(sample: np.ndarray, distribution: np.ndarray, statistic: Any) -> Interva
                 statistic,
                 n_resamples=0,
                 batch=max(1, 1_000_000 // len(sample)),
-                confidence_level=LEVEL,
+                confidence_level=level,
                 method=method,
                 bootstrap_result=SimpleNamespace(bootstrap_distribution=distribution),
             ).confidence_interval

@@ -9,7 +9,7 @@ from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.bootstrap import MINIMUM, RESAMPLES, Interval
 from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.compare.paired import Row, Spread
-from nnunet_prosma.compare.verdict import CAVEAT, number
+from nnunet_prosma.compare.verdict import number
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,15 @@ def results(analysis: Analysis) -> Section:
                         "label",
                         "cases",
                         "baseline mean ± SD",
-                        "baseline median",
                         "mean ± SD",
-                        "median",
                         "mean difference",
-                        "median difference",
                         "p",
                         "p (Holm)",
                         "better / equal / worse",
                         f"worse by > {metric.worse_by:g}{unit}",
+                        "baseline median",
+                        "median",
+                        "median difference",
                     ),
                     [_result(row) for row in rows],
                     folded=len(rows) > 12 or metric is not analysis.primaries[0].metric,
@@ -103,15 +103,15 @@ def _result(row: Row) -> tuple[str, ...]:
     return (
         *head,
         _spread(a, row),
-        _digits(a.median, row),
         _spread(b, row),
-        _digits(b.median, row),
         _difference(row.mean_difference, row.mean_interval, row),
-        _difference(row.median_difference, row.median_interval, row),
         p_value(row.test.p) if row.test.p is not None else row.test.method,
         ("not corrected" if row.primary else p_value(row.p_holm)) if row.test.p is not None else "–",
         f"{row.wins} / {row.ties} / {row.losses}",
         f"{row.worse} ({row.worse / row.n:.0%})",
+        _digits(a.median, row),
+        _digits(b.median, row),
+        _difference(row.median_difference, row.median_interval, row),
     )
 
 
@@ -213,7 +213,6 @@ def _ratio(value: float | None, first: float | None) -> str:
 
 def method(analysis: Analysis) -> Section:
     text = [
-        CAVEAT,
         f"Intervals are drawn with the seed {analysis.settings.get('seed')}; fewer than {MINIMUM} cases get none. An "
         f"interval marked * is of percentiles, because ties leave BCa undefined. Pairs without a difference do not "
         f"enter Wilcoxon's test; it is exact up to 50 pairs without ties, by enumeration up to 13 pairs with ties, and "

@@ -12,6 +12,7 @@ from nnunet_prosma.compare.content import Section, Table, sections, title
 from nnunet_prosma.compare.drawing import Drawn
 from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.compare.pictures import Picture
+from nnunet_prosma.compare.verdict import CAVEAT
 from nnunet_prosma.compare.write import write_text
 
 PAGE = """<!doctype html>
@@ -37,6 +38,7 @@ PAGE = """<!doctype html>
 
 def write_html(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:
     body = [f'<p class="verdict">{escape(sentence)}</p>' for sentence in analysis.verdicts.values()]
+    body.append(f'<p class="caveat">{escape(CAVEAT)}</p>')
     parts = list(sections(analysis))
     body += [_section(part, plots) for part in parts[:-1]]
     if pictures:

@@ -7,12 +7,14 @@ from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.content import Section, Table, sections, title
 from nnunet_prosma.compare.drawing import Drawn
 from nnunet_prosma.compare.pictures import Picture
+from nnunet_prosma.compare.verdict import CAVEAT
 from nnunet_prosma.compare.write import write_text
 
 
 def write_markdown(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:
     lines = [f"# {_text(title(analysis))}", ""]
     lines += [f"**{_text(sentence)}**\n" for sentence in analysis.verdicts.values()]
+    lines += [CAVEAT, ""]
     for section in sections(analysis):
         lines += _section(section, plots)
     for picture in pictures:

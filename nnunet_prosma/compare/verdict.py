@@ -3,6 +3,8 @@
 from nnunet_prosma.compare.bootstrap import MINIMUM
 from nnunet_prosma.compare.paired import MEAN, Row
 
+NARROW = 30
+"""Below so many cases the interval covers the truth in less than 94 of 100 repeats (docs/compare.md)."""
 CAVEAT = (
     "The interval tells how much the result depends on the choice of cases. It does not tell how much it would change "
     "if the runs were trained again, nor whether it holds for another data set; folds share training cases."
@@ -27,25 +29,27 @@ def verdict(row: Row) -> str:
             f"({count})."
         )
     low, high = row.mean_interval.low, row.mean_interval.high
+    few = f" With fewer than {NARROW} cases such an interval is rather too narrow." if row.n < NARROW else ""
     span = f"95 % interval {number(low, row, True)} to {number(high, row, True)}"
     if low <= 0 <= high:
         return (
             f"{scope}, no difference in {what} is shown between {row.candidate} and {row.baseline}: {means}, mean "
             f"difference {number(row.mean_difference, row, True)}, {span}, which includes 0. That is not evidence that "
-            f"they are equal: differences within the interval remain possible ({count})."
+            f"they are equal: differences within the interval remain possible ({count}).{few}"
         )
     good = (row.mean_difference > 0) == (metric.better > 0)
     return (
         f"{scope}, {row.candidate} has a {'better' if good else 'worse'} {what} than {row.baseline}: {means}, mean "
-        f"difference {number(row.mean_difference, row, True)}, {span} ({count})."
+        f"difference {number(row.mean_difference, row, True)}, {span} ({count}).{few}"
     )
 
 
 def number(value: float | None, row: Row, signed: bool = False) -> str:
-    """A value of this row's metric with its unit and digits."""
+    """A value of this row's metric with its unit; a difference has its sign, and one digit more."""
     if value is None:
         return "–"
-    text = f"{value:{'+' if signed else ''}.{row.metric.digits}f}"
-    if signed and float(text) == 0:
-        text = f"{value:+.1g}" if value else text.replace("+", "")
+    digits = row.metric.digits + signed
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    if float(text) == 0:
+        text = f"{0:.{digits}f}" if abs(value) < 1e-12 or not signed else f"{value:+.0e}"
     return f"{text} {row.metric.unit}".strip()
