@@ -118,6 +118,7 @@ def random_run(
     shift: float = 0.0,
     seed: int = 0,
     folds: int = 5,
+    absent: float = 0.0,
     **kwargs: Any,
 ) -> Path:
     """A run with Dice values around 0.85; the cases' difficulty is the same for every run of one size."""
@@ -126,6 +127,7 @@ def random_run(
     dice = (difficulty + own).clip(0, 1)
     n_ref = np.random.default_rng(98).integers(100, 9000, (cases, labels))
     n_pred = (n_ref * (1 + 0.4 * own)).round()
+    n_ref[np.random.default_rng(97).random(n_ref.shape) < absent] = 0
     names = {"background": 0, **{f"structure {k + 1}": k + 1 for k in range(labels)}}
     content: dict[str, dict[str, dict[Any, dict[str, float]]]] = {str(f): {} for f in range(folds)}
     for c in range(cases):

@@ -194,6 +194,13 @@ def test_runs_that_are_not_there_are_one_clear_sentence(tmp_path, monkeypatch, c
     assert sentence in capsys.readouterr().err
 
 
+def test_a_report_that_cannot_be_written_is_one_clear_sentence(two_runs, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    folders = map(str, two_runs)
+    assert main(["compare", "--folders", *folders, "-o", str(tmp_path / "file" / "report")]) == 2
+    assert "the report cannot be written to" in capsys.readouterr().err
+
+
 def test_a_run_is_not_compared_with_itself(two_runs, tmp_path, capsys):
     same = str(two_runs[0])
     assert main(["compare", "--folders", same, same, "-o", str(tmp_path / "report")]) == 2

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         folders = folders_by_name(options.dataset, options.configuration, options.trainers, options.plans)
     runs = read_runs(folders)
+    make_folder(options.output)
     unit = unit_of(runs[0])
     loaded = load(runs, options.folds, options.allow, unit)
     table = loaded.table
@@ -42,6 +43,13 @@ def main(arguments: Sequence[str]) -> int:
         print(sentence)
     print(options.output / "report.html")
     return 0
+
+
+def make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {output}: {error.strerror}") from None
 
 
 def with_worse_by(metrics: Sequence["Metric"], given: Sequence[str]) -> list["Metric"]:

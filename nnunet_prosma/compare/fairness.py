@@ -85,6 +85,8 @@ def compare_setups(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Findin
             )
         yield from plan_differences(baseline, run)
         yield from training_differences(baseline, run, folds)
+    if "all" in folds:
+        yield Finding("splits", "Fold all was trained and validated on the same cases: its numbers tell no ability.")
 
 
 def missing_folds(run: Run, folds: Sequence[str]) -> Iterator[Finding]:

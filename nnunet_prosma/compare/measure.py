@@ -4,6 +4,8 @@ import contextlib
 import io
 import multiprocessing
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 from nnunet_prosma.compare.cache import Cache, fingerprint
 from nnunet_prosma.compare.runs import LabelKey
 from nnunet_prosma.compare.surfaces import drop_flat_axis, surface_metrics
+from nnunet_prosma.errors import InputError
 
 Measured = dict[str, dict[str, float]]
 """Label (as nnU-Net writes it) -> dice, n_ref, n_pred, nsd, hd95."""
@@ -73,8 +76,16 @@ def _outcomes(tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, Outc
     if workers <= 1 or len(tasks) <= 1:
         yield from map(_measured, tasks)
         return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(tasks)), maxtasksperchild=200) as pool:
-        yield from pool.imap_unordered(_measured, tasks)
+    executor = ProcessPoolExecutor(min(workers, len(tasks)), multiprocessing.get_context("spawn"))
+    try:
+        for future in as_completed([executor.submit(_measured, task) for task in tasks]):
+            yield future.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker was killed, most likely for want of memory: use fewer --workers; what was measured is kept"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _measured(task: Task) -> tuple[Task, Outcome]:

@@ -108,7 +108,9 @@ def differences_by_label(rows: Sequence[Row], metric: Metric) -> Iterator[Plot]:
             f"the {better}. An open dot has no interval."
         )
         name = f"difference_{metric.name}_{part + 1}"
-        yield Plot(name, f"{metric.title}: difference", about, page, "difference", part > 1)
+        yield Plot(
+            name, f"{metric.title[0].upper()}{metric.title[1:]}: difference", about, page, "difference", part > 1
+        )
 
 
 def distributions(table: CaseTable, metric: Metric) -> Iterator[Plot]:
@@ -137,11 +139,12 @@ def distributions(table: CaseTable, metric: Metric) -> Iterator[Plot]:
         axes.set_xlabel(_axis_name(metric))
         _legend(page, table.runs, COLOURS)
         about = (
-            f"{metric.title} over the cases that count for all runs: median (tick), quartiles (thick), 5th to 95th "
-            f"percentile (thin)."
+            "Over the cases that count for all runs: median (tick), quartiles (thick), 5th to 95th percentile (thin)."
         )
         name = f"distribution_{metric.name}_{part + 1}"
-        yield Plot(name, f"{metric.title}: distribution", about, page, "distribution", part > 1)
+        yield Plot(
+            name, f"{metric.title[0].upper()}{metric.title[1:]}: distribution", about, page, "distribution", part > 1
+        )
 
 
 def curves(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Plot]:
@@ -165,7 +168,7 @@ def curves(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Plot]:
         axes.set_ylabel(title)
         _legend(page, [run.name for run in runs], COLOURS)
         about = f"{title.capitalize()} in the training logs: the mean over folds, each fold thin."
-        yield Plot(f"curve_{key}", f"training: {title}", about, page, "curve", False)
+        yield Plot(f"curve_{key}", f"Training: {title}", about, page, "curve", False)
 
 
 def slug(name: str) -> str:

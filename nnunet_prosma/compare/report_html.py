@@ -37,12 +37,13 @@ PAGE = """<!doctype html>
 
 
 def write_html(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:
-    body = [f'<p class="verdict">{escape(sentence)}</p>' for sentence in analysis.verdicts.values()]
-    body.append(f'<p class="caveat">{escape(CAVEAT)}</p>')
     parts = list(sections(analysis))
-    body += [_section(part, plots) for part in parts[:-1]]
+    body = [_section(parts[0], plots)]
+    body += [f'<p class="verdict">{escape(sentence)}</p>' for sentence in analysis.verdicts.values()]
+    body.append(f'<p class="caveat">{escape(CAVEAT)}</p>')
+    body += [_section(part, plots) for part in parts[1:-1]]
     if pictures:
-        body.append("<section><h2>Largest regressions and gains</h2>" + "".join(map(_picture, pictures)) + "</section>")
+        body.append(_pictures(pictures))
     body.append(_section(parts[-1], plots))
     style = resources.files("nnunet_prosma.compare").joinpath("report.css").read_text()
     page = PAGE.format(title=escape(title(analysis)), style=style, body="\n".join(body), version=__version__)
@@ -55,11 +56,10 @@ def _section(section: Section, plots: Sequence[Drawn]) -> str:
         parts.append("<ul>" + "".join(map(_finding, section.findings)) + "</ul>")
     parts += [f"<p>{escape(paragraph)}</p>" for paragraph in section.paragraphs]
     parts += [_table(table) for table in section.tables]
-    for group in section.plots:
-        shown = [plot for plot in plots if plot.group == group]
-        parts.append(_plots([p for p in shown if not p.more]))
-        if rest := [p for p in shown if p.more]:
-            parts.append(f"<details><summary>{len(rest)} more of these plots</summary>{_plots(rest)}</details>")
+    shown = [plot for group in section.plots for plot in plots if plot.group == group]
+    parts.append(_plots([plot for plot in shown if not plot.more]))
+    if rest := [plot for plot in shown if plot.more]:
+        parts.append(f"<details><summary>{len(rest)} more plots of other labels</summary>{_plots(rest)}</details>")
     return "<section>" + "\n".join(parts) + "</section>"
 
 
@@ -91,6 +91,11 @@ def _plots(plots: Sequence[Drawn]) -> str:
         for plot in plots
     )
     return f'<div class="plots">{"".join(figures)}</div>' if plots else ""
+
+
+def _pictures(pictures: Sequence[Picture]) -> str:
+    grid = f'<div class="plots">{"".join(map(_picture, pictures))}</div>'
+    return f"<section><h2>Largest regressions and gains</h2>{grid}</section>"
 
 
 def _picture(picture: Picture) -> str:

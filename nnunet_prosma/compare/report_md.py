@@ -13,9 +13,11 @@ from nnunet_prosma.compare.write import write_text
 
 def write_markdown(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:
     lines = [f"# {_text(title(analysis))}", ""]
+    first, *others = sections(analysis)
+    lines += _section(first, plots)
     lines += [f"**{_text(sentence)}**\n" for sentence in analysis.verdicts.values()]
     lines += [CAVEAT, ""]
-    for section in sections(analysis):
+    for section in others:
         lines += _section(section, plots)
     for picture in pictures:
         lines += [f"## {_text(picture.title)}", "", _text(picture.about), ""]
