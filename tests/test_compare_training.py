@@ -6,6 +6,8 @@ import json
 import pytest
 from compare_training import TRAINERS, train
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("five_folds")]
 
@@ -70,13 +72,15 @@ def test_the_splits_tell_when_a_fold_was_not_trained(five_folds):
 
 
 def test_parameters_are_those_that_pytorch_counts(five_folds, report):
-    import torch
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False, allow_tqdm=False)
-    folder = next(five_folds.results.glob(f"*/{TRAINERS[0]}__*"))
-    predictor.initialize_from_trained_model_folder(
-        str(folder.parent / folder.name.replace(TRAINERS[0], TRAINERS[0])), (0,)
+    plans = PlansManager(str(next(five_folds.results.glob(f"*/{TRAINERS[0]}__*")) / "plans.json"))
+    configuration = plans.get_configuration("3d_fullres")
+    network = get_network_from_plans(
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        1,
+        3,
+        deep_supervision=True,
     )
-    counted = sum(p.numel() for p in predictor.network.parameters())
+    counted = sum(parameter.numel() for parameter in network.parameters())
     assert json.loads((report / "summary.json").read_text())["cost"][0]["parameters"] == counted
