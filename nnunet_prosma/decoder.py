@@ -31,15 +31,9 @@ class GatedDecoder(nn.Module):
         self.stages = decoder.stages
         self.transpconvs = decoder.transpconvs
         self.seg_layers = decoder.seg_layers
-        self.gates = nn.ModuleList(
-            build_gate(
-                encoder.conv_op,
-                encoder.output_channels[-(s + 2)],
-                transpconv.out_channels,
-                encoder.kernel_sizes[-(s + 2)],
-                config,
-            )
-            for s, transpconv in enumerate(self.transpconvs)
+        self.gates = nn.ModuleList(  # nnU-Net's transposed convolutions put out as many channels as the skip has
+            build_gate(encoder.conv_op, channels, channels, kernel_size, config)
+            for channels, kernel_size in list(zip(encoder.output_channels, encoder.kernel_sizes, strict=True))[-2::-1]
         )
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
@@ -52,7 +46,9 @@ class GatedDecoder(nn.Module):
             x = self.stages[s](torch.cat((signal, skip), 1))
             if self.deep_supervision:
                 outputs.append(self.seg_layers[s](x))
-        return outputs[::-1] if self.deep_supervision else self.seg_layers[-1](x)
+        if not self.deep_supervision:
+            outputs.append(self.seg_layers[-1](x))
+        return outputs[::-1] if self.deep_supervision else outputs[0]
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """As the vanilla decoder's, which nnU-Net's planner calls, with the gates counted."""

@@ -1,0 +1,29 @@
+import pytest
+from datasets import write_dataset
+from workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory) -> Workspace:
+    """Data set 9, ten 3D cases with two structures, planned and preprocessed; for reading, and for training in."""
+    workspace = Workspace(tmp_path_factory.mktemp("toy"))
+    write_dataset(workspace.raw, "Dataset009_Toy", cases=10)
+    workspace.plan(9, "-c", "3d_fullres")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def five_folds(toy) -> Workspace:
+    """The toy data set with all five folds trained by nnU-Net's trainer and by ours, probabilities kept.
+
+    Tests that use it share the xdist group "five_folds", so that one process trains it once.
+    """
+    for trainer in ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort"):
+        for fold in range(5):
+            toy.train(9, "3d_fullres", fold, trainer, "--npz")
+    return toy

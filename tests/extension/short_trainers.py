@@ -1,0 +1,72 @@
+"""Trainings of seconds, otherwise nnU-Net's own and ours."""
+
+import os
+import random
+import signal
+
+import numpy as np
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.network_architecture.nnUNetTrainerNoDeepSupervision import (
+    nnUNetTrainerNoDeepSupervision,
+)
+
+from nnunet_prosma.trainers import (
+    ProSMATrainerMixin,
+    nnUNetTrainerAttentionGate,
+    nnUNetTrainerProSMA,
+    nnUNetTrainerProSMA_channelOnly,
+    nnUNetTrainerProSMA_hardRemoval,
+    nnUNetTrainerProSMA_spatialOnly,
+)
+
+
+class _Short(nnUNetTrainer):
+    """Two epochs of a few iterations, seeded anew at the start of each; killed where SHORT_TRAINER_DIES_IN says."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device=torch.device("cpu")):  # noqa: B008
+        torch.manual_seed(0)  # initial weights
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = int(os.environ.get("SHORT_TRAINER_EPOCHS", "2"))
+        self.num_iterations_per_epoch = 6
+        self.num_val_iterations_per_epoch = 2
+        self.save_every = 1
+
+    def on_epoch_start(self):
+        super().on_epoch_start()
+        for seed in (random.seed, np.random.seed, torch.manual_seed):
+            seed(self.current_epoch)
+
+    def train_step(self, batch: dict) -> dict:
+        result = super().train_step(batch)
+        if str(self.current_epoch) == os.environ.get("SHORT_TRAINER_DIES_IN"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+
+class nnUNetTrainerShort(_Short):
+    pass
+
+
+class nnUNetTrainerProSMAShort(nnUNetTrainerProSMA, _Short):
+    pass
+
+
+class nnUNetTrainerAttentionGateShort(nnUNetTrainerAttentionGate, _Short):
+    pass
+
+
+class nnUNetTrainerSpatialOnlyShort(nnUNetTrainerProSMA_spatialOnly, _Short):
+    pass
+
+
+class nnUNetTrainerChannelOnlyShort(nnUNetTrainerProSMA_channelOnly, _Short):
+    pass
+
+
+class nnUNetTrainerHardRemovalShort(nnUNetTrainerProSMA_hardRemoval, _Short):
+    pass
+
+
+class nnUNetTrainerProSMANoDeepSupervisionShort(ProSMATrainerMixin, nnUNetTrainerNoDeepSupervision, _Short):
+    pass

@@ -1,0 +1,127 @@
+import pytest
+import torch
+from networks import both_dimensions, build, every_network, image
+from torch import nn
+
+from nnunet_prosma.architectures import ProSMAUNet
+from nnunet_prosma.architectures.twins import gated_twin
+from nnunet_prosma.decoder import gates_of
+from nnunet_prosma.gate import GateConfig
+
+
+def force_open(network):
+    """c = psi = 1 exactly: sigmoid(inf), whatever the gate computes."""
+    for _, gate in gates_of(network):
+        for last in (gate.psi, gate.mlp[-1]):
+            nn.init.zeros_(last.weight)
+            nn.init.constant_(last.bias, torch.inf)
+
+
+@every_network
+@both_dimensions
+def test_vanilla_state_dict_keys_stay_and_gates_only_add_theirs(gated, vanilla, dimensions):
+    ours, theirs = build(gated, dimensions).state_dict(), build(vanilla, dimensions).state_dict()
+    assert [key for key in ours if not key.startswith("decoder.gates.")] == list(theirs)
+    assert {key.split(".")[3] for key in set(ours) - set(theirs)} == {
+        *("skip_proj", "signal_proj", "branches", "fuse", "theta", "psi", "mlp")
+    }
+
+
+@every_network
+@both_dimensions
+@pytest.mark.parametrize("deep_supervision", [True, False])
+def test_with_gates_forced_open_it_is_the_vanilla_network_bit_for_bit(gated, vanilla, dimensions, deep_supervision):
+    reference = build(vanilla, dimensions, deep_supervision=deep_supervision)
+    network = build(gated, dimensions, deep_supervision=deep_supervision)
+    nn.Module.load_state_dict(network, reference.state_dict(), strict=False)
+    x = image(dimensions)
+    outputs, expected = network(x), reference(x)
+    assert not torch.equal(outputs[0], expected[0])
+    force_open(network)
+    outputs, expected = network(x), reference(x)
+    if not deep_supervision:
+        outputs, expected = [outputs], [expected]
+    assert len(outputs) == (2 if deep_supervision else 1)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(outputs, expected, strict=True))
+
+
+@every_network
+@both_dimensions
+def test_the_gate_weighs_the_skip_and_leaves_the_signal(gated, vanilla, dimensions):
+    """Gates forced shut leave a network that sees no skips: the vanilla one with its skips set to zero."""
+    reference, network = build(vanilla, dimensions), build(gated, dimensions)
+    nn.Module.load_state_dict(network, reference.state_dict(), strict=False)
+    for _, gate in gates_of(network):
+        nn.init.zeros_(gate.psi.weight)
+        nn.init.constant_(gate.psi.bias, -torch.inf)
+    skips = reference.encoder(image(dimensions))
+    expected = reference.decoder([*(torch.zeros_like(skip) for skip in skips[:-1]), skips[-1]])
+    for ours, theirs in zip(network(image(dimensions)), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@every_network
+def test_the_feature_map_size_is_the_vanilla_networks_and_the_gates(gated, vanilla):
+    size = (8, 16, 16)
+    skips = {24: (4, 4, 4), 16: (8, 8, 8), 8: (8, 16, 16)}
+    latent = 8  # of both gates: 16 // 2 and the floor
+    gates = sum((6 * latent + 1) * torch.Size(skips[channels]).numel() for channels in (16, 8))
+    more = build(gated, 3).compute_conv_feature_map_size(size) - build(vanilla, 3).compute_conv_feature_map_size(size)
+    assert more == gates
+
+
+def test_deep_supervision_can_be_switched_as_nnunet_does():
+    network = build(ProSMAUNet, 2)
+    assert isinstance(network(image(2)), list)
+    network.decoder.deep_supervision = False
+    assert network(image(2)).shape == (2, 3, 16, 16)
+
+
+@both_dimensions
+def test_nnunets_initialisation_leaves_the_share_of_zeros_that_the_default_lam_was_chosen_for(dimensions):
+    network = build(ProSMAUNet, dimensions, features_per_stage=[32, 64, 128])
+    gate = network.decoder.gates[-1]
+    zeros = []
+    gate.register_forward_hook(lambda g, inputs, _: zeros.append((g.fields(*inputs).z == 0).float().mean().item()))
+    network(image(dimensions))
+    assert 0.2 < zeros[0] < 0.8
+    torch.testing.assert_close(gate.theta, torch.zeros(16))
+
+
+def test_settings_reach_every_gate_as_a_dict_too():
+    network = build(ProSMAUNet, 2, gate={"lam": 0.2, "dilations": [1, 2]})
+    assert all(gate.config == GateConfig(lam=0.2, dilations=(1, 2)) for _, gate in gates_of(network))
+
+
+def test_an_unknown_gate_setting_or_argument_is_an_error():
+    with pytest.raises(ValueError, match="unknown gate setting 'lambda'; known are kind"):
+        build(ProSMAUNet, 2, gate={"lambda": 1})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'gates'"):
+        build(ProSMAUNet, 2, gates={})
+
+
+@every_network
+def test_each_vanilla_class_has_its_twin_and_a_twin_is_its_own(gated, vanilla):
+    assert gated_twin(f"{vanilla.__module__}.{vanilla.__name__}") is gated
+    assert gated_twin(f"nnunet_prosma.architectures.{gated.__name__}") is gated
+    assert gated_twin(f"dynamic_network_architectures.architectures.moved_since.{vanilla.__name__}") is gated
+
+
+@pytest.mark.parametrize(
+    "name", ["dynamic_network_architectures.architectures.primus.Primus", "somewhere.NoSuchNet", "json.JSONDecoder"]
+)
+def test_a_class_without_a_twin_is_an_error_that_names_those_with_one(name):
+    with pytest.raises(ValueError, match=f"{name}.*PlainConvUNet, ResidualEncoderUNet, ResidualUNet"):
+        gated_twin(name)
+
+
+@every_network
+def test_a_checkpoint_without_gates_or_with_other_gates_is_refused(gated, vanilla):
+    network = build(gated, 2)
+    with pytest.raises(RuntimeError, match=f"a {gated.__name__} needs a checkpoint with gates .* has none"):
+        network.load_state_dict(build(vanilla, 2).state_dict())
+    with pytest.raises(RuntimeError, match=r"not those of this network \(they differ in decoder.gates.0.mlp.0.bias"):
+        network.load_state_dict(build(gated, 2, gate={"channel": False}).state_dict())
+    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "decoder.gates.0.theta"'):
+        build(vanilla, 2).load_state_dict(network.state_dict())
+    network.load_state_dict(build(vanilla, 2).state_dict(), strict=False)

@@ -1,0 +1,78 @@
+"""nnU-Net's three folders in a place of their own, and its real commands, run there as a user would run them."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+EXTENSION = Path(__file__).parent / "extension"
+"""The tests' own short trainers, which nnU-Net is told of as a user's: by nnUNet_extTrainer."""
+
+
+def run_as_newcomer(*command: object, **variables: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command run where no folder of the project and no variable can help it."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("nnUNet", "NNUNET", "PYTHON"))}
+    done = subprocess.run([*map(str, command)], cwd="/", env=own | variables, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@dataclass
+class Workspace:
+    path: Path
+    python: Path = Path(sys.executable)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for folder in (self.raw, self.preprocessed, self.results):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def raw(self) -> Path:
+        return self.path / "raw"
+
+    @property
+    def preprocessed(self) -> Path:
+        return self.path / "preprocessed"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results"
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "nnUNet_raw": str(self.raw),
+            "nnUNet_preprocessed": str(self.preprocessed),
+            "nnUNet_results": str(self.results),
+            "nnUNet_extTrainer": str(EXTENSION),
+            "nnUNet_n_proc_DA": "1",
+            "nnUNet_def_n_proc": "1",
+            "OMP_WAIT_POLICY": "passive",  # two trainings side by side must not spin against each other
+            **self.variables,
+        }
+
+    def run(self, command: str, *arguments: object, status: int | None = 0, **variables: str) -> str:
+        """What the command prints, both streams; another exit status than the one expected fails the test."""
+        done = subprocess.run(
+            [self.python.with_name(command), *map(str, arguments)],
+            cwd=self.path,
+            env=self.environment() | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert status is None or done.returncode == status, f"{command} gave {done.returncode}:\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def plan(self, dataset: int, *arguments: object) -> None:
+        self.run("nnUNetv2_plan_and_preprocess", "-d", dataset, "-np", 1, "-npfp", 1, "--no_pbar", *arguments)
+
+    def train(self, dataset: int, configuration: str, fold: object, trainer: str, *arguments: object, **kw: str) -> str:
+        """With the augmentation in the process that trains, so that the trainer's seeds hold for it."""
+        named = (dataset, configuration, fold, "-tr", trainer, "-device", "cpu", *arguments)
+        return self.run("nnUNetv2_train", *named, **{"nnUNet_n_proc_DA": "0", **kw})
+
+    def fold(
+        self, trainer: str, configuration: str = "3d_fullres", fold: object = 0, plans: str = "nnUNetPlans"
+    ) -> Path:
+        return next(self.results.glob(f"*/{trainer}__{plans}__{configuration}/fold_{fold}"))
