@@ -4,17 +4,12 @@ import csv
 import json
 
 import pytest
-from compare_training import TRAINERS, train
 from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("five_folds")]
-
-
-@pytest.fixture(scope="session")
-def five_folds(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("compared"))
+TRAINERS = ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort")
 
 
 @pytest.fixture(scope="session")

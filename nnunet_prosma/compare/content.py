@@ -77,7 +77,7 @@ def results(analysis: Analysis) -> Section:
                         "p",
                         "p (Holm)",
                         "better / equal / worse",
-                        f"worse by > {metric.worse_by:g}{unit}",
+                        f"worse by > {metric.worse_by:g} {metric.unit}".strip(),
                         "baseline median",
                         "median",
                         "median difference",

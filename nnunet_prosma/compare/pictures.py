@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.patches import Patch
 
 from nnunet_prosma.compare.add_surfaces import find_truth, reader_of
 from nnunet_prosma.compare.analysis import Analysis
@@ -22,6 +23,8 @@ from nnunet_prosma.compare.verdict import number
 from nnunet_prosma.compare.write import write_bytes
 
 SHOWN = 5
+LEGEND = 9
+"""Labels named under a picture."""
 MARGIN = 0.25
 """Of the size of what is segmented, on each side of it."""
 
@@ -81,7 +84,9 @@ def _picture(analysis: Analysis, row: Row, kind: str, rank: int, index: int, rea
     about += f". Slice {z + 1} of {len(masks[0])}" if len(masks[0]) > 1 else ""
     about += "." if image is not None else ". The image itself was not found in nnUNet_raw."
     titles = ["image", "ground truth", row.baseline, row.candidate]
-    png = render([None if image is None else image[z], *(m[z] for m in masks)], titles, spacing[1:])
+    names = {key: label for key, label in runs[0].labels.items() if isinstance(key, int)}
+    grey = None if image is None else (image[z], *np.percentile(image, (0.5, 99.5)))
+    png = render(grey, [m[z] for m in masks], titles, spacing[1:], names)
     return Picture(file, title, about, png)
 
 
@@ -123,29 +128,38 @@ def most_different_slice(a: np.ndarray, b: np.ndarray) -> int:
     return int(counts.argmax()) if counts.any() else len(a) // 2
 
 
-def render(panels: Sequence[np.ndarray | None], titles: Sequence[str], spacing: Sequence[float]) -> bytes:
-    """Two by two, cut to what is segmented and its surroundings."""
-    masks = [m for m in panels[1:] if m is not None]
+def render(
+    image: tuple[np.ndarray, float, float] | None,
+    masks: Sequence[np.ndarray],
+    titles: Sequence[str],
+    spacing: Sequence[float],
+    names: Mapping[int, str],
+) -> bytes:
+    """Two by two: the image with its darkest and brightest grey, then the masks over it; cut to what is segmented."""
     window = crop(np.any([m != 0 for m in masks], axis=0))
+    cuts = [m[window] for m in masks]
+    shape, aspect = cuts[0].shape, spacing[0] / spacing[1]
     labels = max(1, int(max(m.max() for m in masks)))
     tab = matplotlib.colormaps["tab20" if labels > 10 else "tab10"]
     colours = ListedColormap([tab(i % tab.N) for i in range(labels)])
-    background = panels[0][window] if panels[0] is not None else None
-    aspect = spacing[0] / spacing[1]
+    present = [k for k in sorted({int(v) for cut in cuts for v in np.unique(cut)}) if k in names][:LEGEND]
     with matplotlib.rc_context(STYLE):
-        height = 4.3 * min(2.0, max(0.5, aspect * masks[0][window].shape[0] / masks[0][window].shape[1])) + 0.5
-        page = figure(height)
-        for index, (panel, title) in enumerate(zip(panels, titles, strict=True)):
+        lines = (len(present) + 2) // 3
+        page = figure(4.3 * min(2.0, max(0.5, aspect * shape[0] / shape[1])) + 0.5 + 0.22 * lines)
+        for index, title in enumerate(titles):
             axes = page.add_subplot(2, 2, index + 1)
             axes.set_title(shorten(title, 30), loc="left")
-            axes.set(xticks=[], yticks=[], facecolor="#000000")
-            shape = masks[0][window].shape
-            axes.imshow(np.zeros(shape) if background is None else background, cmap="gray", aspect=aspect)
-            if index and panel is not None:
-                cut = panel[window]
-                shown = np.ma.masked_equal(cut, 0)
+            axes.set(xticks=[], yticks=[])
+            grey, dark, bright = (np.zeros(shape), 0.0, 1.0) if image is None else (image[0][window], *image[1:])
+            axes.imshow(grey, cmap="gray", vmin=dark, vmax=bright, aspect=aspect)
+            if index:
+                shown = np.ma.masked_equal(cuts[index - 1], 0)
                 limits = Normalize(0.5, labels + 0.5)
                 axes.imshow(shown, cmap=colours, alpha=0.55, aspect=aspect, interpolation="nearest", norm=limits)
+        if present:
+            handles = [Patch(color=colours(k - 1), alpha=0.8) for k in present]
+            texts = [shorten(names[k]) for k in present]
+            page.legend(handles, texts, loc="outside lower left", ncols=min(3, len(present)), frameon=False)
         file = io.BytesIO()
         page.savefig(file, format="png", dpi=110)
     return file.getvalue()
