@@ -7,7 +7,8 @@ import pytest
 from compare_workspace import LABELS, counts, write_run
 
 from nnunet_prosma.command import main
-from nnunet_prosma.compare.fairness import flatten, some
+from nnunet_prosma.compare.fairness import some
+from nnunet_prosma.compare.setups import flatten
 
 BOTH = {1: counts(0.8), 2: counts(0.7)}
 FOLDS = {"0": {"a": BOTH, "b": BOTH}, "1": {"c": BOTH, "d": BOTH}}

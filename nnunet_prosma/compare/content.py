@@ -1,36 +1,13 @@
 """What the report says, section by section, in words and tables; report_html.py and report_md.py only set it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.bootstrap import MINIMUM, RESAMPLES, Interval
-from nnunet_prosma.compare.fairness import Finding
-from nnunet_prosma.compare.paired import Row, Spread
-from nnunet_prosma.compare.verdict import number
-
-
-@dataclass(frozen=True)
-class Table:
-    """The first column names the row. folded: long, so shown on request."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    folded: bool = False
-
-
-@dataclass(frozen=True)
-class Section:
-    """plots: groups of plots that belong here."""
-
-    title: str
-    paragraphs: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    plots: tuple[str, ...] = ()
+from nnunet_prosma.compare.bootstrap import MINIMUM
+from nnunet_prosma.compare.results import digits, results
+from nnunet_prosma.compare.section import LONG, Section, Table
 
 
 def title(analysis: Analysis) -> str:
@@ -58,88 +35,6 @@ def fairness(analysis: Analysis) -> Section:
     return Section("Is it a fair comparison?", text, findings)
 
 
-def results(analysis: Analysis) -> Section:
-    tables = []
-    for metric in analysis.table.metrics:
-        for candidate in analysis.table.runs[1:]:
-            rows = [r for r in analysis.rows if r.metric is metric and r.candidate == candidate]
-            unit = f" [{metric.unit}]" if metric.unit else ""
-            tables.append(
-                Table(
-                    f"{metric.title}{unit}: {candidate} against {analysis.table.runs[0]} "
-                    f"({'larger' if metric.better > 0 else 'smaller'} is better)",
-                    (
-                        "label",
-                        "cases",
-                        "baseline mean ± SD",
-                        "mean ± SD",
-                        "mean difference",
-                        "p",
-                        "p (Holm)",
-                        "better / equal / worse",
-                        f"worse by > {metric.worse_by:g} {metric.unit}".strip(),
-                        "baseline median",
-                        "median",
-                        "median difference",
-                    ),
-                    [_result(row) for row in rows],
-                    folded=len(rows) > 12 or metric is not analysis.primaries[0].metric,
-                )
-            )
-    note = (
-        f"Differences are run minus baseline, with 95 % BCa bootstrap intervals over cases ({RESAMPLES} resamples). "
-        f"p is Wilcoxon's signed-rank test; p (Holm) is corrected over all labels and metrics of this page. "
-        f"The first row of the primary metric is the one question asked beforehand and is not corrected."
-    )
-    return Section("Results", [note], tables=tables, plots=("difference",))
-
-
-def _result(row: Row) -> tuple[str, ...]:
-    out = f" (−{row.left_out})" if row.left_out else ""
-    head = (row.label, f"{row.n}{out}")
-    if row.spreads is None:
-        return (*head, *["–"] * 10)
-    (a, b) = row.spreads
-    return (
-        *head,
-        _spread(a, row),
-        _spread(b, row),
-        _difference(row.mean_difference, row.mean_interval, row),
-        p_value(row.test.p) if row.test.p is not None else row.test.method,
-        ("not corrected" if row.primary else p_value(row.p_holm)) if row.test.p is not None else "–",
-        f"{row.wins} / {row.ties} / {row.losses}",
-        f"{row.worse} ({row.worse / row.n:.0%})",
-        _digits(a.median, row),
-        _digits(b.median, row),
-        _difference(row.median_difference, row.median_interval, row),
-    )
-
-
-def _digits(value: float, row: Row) -> str:
-    return f"{value:.{row.metric.digits}f}"
-
-
-def _spread(spread: Spread, row: Row) -> str:
-    return _digits(spread.mean, row) + (f" ± {_digits(spread.sd, row)}" if spread.sd is not None else "")
-
-
-def _difference(value: float | None, interval: Interval | None, row: Row) -> str:
-    if value is None:
-        return "–"
-    centre = number(value, row, True).removesuffix(row.metric.unit).strip()
-    if interval is None:
-        return f"{centre} ({f'no interval: {row.n} < {MINIMUM} cases' if row.n < MINIMUM else 'all equal'})"
-    low, high = (number(v, row, True).removesuffix(row.metric.unit).strip() for v in (interval.low, interval.high))
-    mark = "" if interval.method == "BCa" else " *"
-    return f"{centre} [{low}, {high}]{mark}"
-
-
-def p_value(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def empty_masks(analysis: Analysis) -> Section:
     shown = [e for e in analysis.empty if e.absent or any(e.misses)]
     rule = (
@@ -162,7 +57,7 @@ def empty_masks(analysis: Analysis) -> Section:
     rows = [
         (e.label, *(str(n) for n in (e.present, e.absent, *e.both_empty, *e.false_alarms, *e.misses))) for e in shown
     ]
-    return Section("Empty masks", [rule], tables=[Table("Cases by label", header, rows, folded=len(rows) > 12)])
+    return Section("Empty masks", [rule], tables=[Table("Cases by label", header, rows, folded=len(rows) > LONG)])
 
 
 def folds(analysis: Analysis) -> Section:
@@ -173,9 +68,9 @@ def folds(analysis: Analysis) -> Section:
             if which == 0 and rows:
                 continue
             means = [row.folds[f][which] for f in names if f in row.folds]
-            shown = [_digits(row.folds[f][which], row) if f in row.folds else "–" for f in names]
-            sd = _digits(float(np.std(means, ddof=1)), row) if len(means) > 1 else "–"
-            rows.append((run, *shown, _digits(float(np.mean(means)), row) if means else "–", sd))
+            shown = [digits(row.folds[f][which], row) if f in row.folds else "–" for f in names]
+            sd = digits(float(np.std(means, ddof=1)), row) if len(means) > 1 else "–"
+            rows.append((run, *shown, digits(float(np.mean(means)), row) if means else "–", sd))
     header = ("run", *(f"fold {f}" for f in names), "mean of folds", "SD of folds")
     primary = analysis.primaries[0]
     text = (

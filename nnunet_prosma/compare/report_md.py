@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.content import Section, Table, sections, title
+from nnunet_prosma.compare.content import sections, title
 from nnunet_prosma.compare.drawing import Drawn
 from nnunet_prosma.compare.pictures import Picture
+from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import CAVEAT
 from nnunet_prosma.compare.write import write_text
 

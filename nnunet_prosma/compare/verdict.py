@@ -25,8 +25,8 @@ def verdict(row: Row) -> str:
     if row.mean_interval is None:
         why = f"{row.n} cases are too few for an interval ({MINIMUM} are needed)" if row.n < MINIMUM else "no interval"
         return (
-            f"{scope}, no conclusion: {why}. The mean {what} was {means} for {row.candidate} against {row.baseline} "
-            f"({count})."
+            f"{scope}, no conclusion: {why}. The {what} of {row.candidate} is {number(row.spreads[1].mean, row)} on "
+            f"average, that of {row.baseline} {number(row.spreads[0].mean, row)} ({count})."
         )
     low, high = row.mean_interval.low, row.mean_interval.high
     few = f" With fewer than {NARROW} cases such an interval is rather too narrow." if row.n < NARROW else ""
