@@ -1,9 +1,8 @@
 """95 % BCa bootstrap intervals of the mean and the median of paired differences, for many columns at once.
 
 scipy makes the interval; what is done here is to draw the bootstrap distributions fast. All columns of one length share
-their resamples, so the distribution of the means is one product of matrices. That of the median needs no resampling:
-the k-th smallest of n uniform draws has a Beta distribution, and the resample's k-th smallest value is the sorted value
-on which it falls.
+their resamples. The distribution of the median needs none: the k-th smallest of n uniform draws has a Beta
+distribution, and the resample's k-th smallest value is the sorted value on which it falls.
 """
 
 import warnings
@@ -49,9 +48,9 @@ def mean_distributions(columns: np.ndarray, rng: np.random.Generator, resamples:
     n = columns.shape[1]
     means = np.empty((len(columns), resamples))
     for start, rows in _batches(resamples, max(1, 1_000_000 // n)):
-        drawn = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
-        means[:, start : start + rows] = columns @ times.T / n
+        drawn = rng.integers(0, n, (rows, n))
+        for column, mean in zip(columns, means, strict=True):
+            mean[start : start + rows] = np.take(column, drawn).mean(1)
     return means
 
 

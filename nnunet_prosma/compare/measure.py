@@ -100,9 +100,11 @@ def _measured(task: Task) -> tuple[Task, Outcome]:
 
 
 def measure(task: Task) -> Measured:
-    """Read with nnU-Net's reader, count with nnU-Net's functions, measure surfaces."""
-    from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn, region_or_label_to_mask
+    """Read with nnU-Net's reader, count, measure surfaces.
 
+    nnU-Net's own counting functions would bring torch, some 600 MB, into every worker. That the counts are nnU-Net's is
+    checked in every comparison: a case whose counts differ from summary.json is reported as stale.
+    """
     (truth, geometry), (prediction, other) = (_read(task.reader, p) for p in (task.truth, task.prediction))
     check_geometry(truth.shape, geometry, prediction.shape, other)
     truth, spacing = drop_flat_axis(truth[0], geometry["spacing"])
@@ -110,13 +112,13 @@ def measure(task: Task) -> Measured:
     ignored = truth == task.ignore_label if task.ignore_label is not None else None
     measured: Measured = {}
     for label, tolerance in task.tolerances.items():
-        a, b = region_or_label_to_mask(truth, label), region_or_label_to_mask(prediction, label)
-        tp, fp, fn, _ = (int(n) for n in compute_tp_fp_fn_tn(a, b, ignored))
+        a, b = np.isin(truth, label), np.isin(prediction, label)
         if ignored is not None:
             a, b = a & ~ignored, b & ~ignored
+        n_ref, n_pred, common = int(a.sum()), int(b.sum()), int((a & b).sum())
         nsd, hd95 = surface_metrics(a, b, spacing, tolerance)
-        dice = 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else float("nan")
-        measured[str(label)] = {"dice": dice, "n_ref": tp + fn, "n_pred": tp + fp, "nsd": nsd, "hd95": hd95}
+        dice = 2 * common / (n_ref + n_pred) if n_ref + n_pred else float("nan")
+        measured[str(label)] = {"dice": dice, "n_ref": n_ref, "n_pred": n_pred, "nsd": nsd, "hd95": hd95}
     return measured
 
 
