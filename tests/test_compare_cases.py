@@ -107,10 +107,24 @@ def test_each_kind_of_empty_mask_is_named_and_has_nnunets_dice(tmp_path, masks):
 
 @pytest.fixture
 def with_empty_masks(tmp_path):
-    """Over five cases: A is silent, wrong, and misses once each; B is right throughout."""
-    truths = {"absent": row(0), "alarm": row(0), "missed": row(1), "found": row(1, 1), "both": row(1, 1)}
-    first = {"absent": row(0), "alarm": row(1), "missed": row(0), "found": row(1, 1), "both": row(1)}
-    second = {"absent": row(0), "alarm": row(0), "missed": row(1), "found": row(1, 1), "both": row(1, 1)}
+    """Over six cases: A is silent once, misses once, and raises two false alarms; B shares one of them."""
+    truths = {
+        "absent": row(0),
+        "alarm": row(0),
+        "alarms": row(0),
+        "missed": row(1),
+        "found": row(1, 1),
+        "both": row(1, 1),
+    }
+    first = {"absent": row(0), "alarm": row(1), "alarms": row(1), "missed": row(0), "found": row(1, 1), "both": row(1)}
+    second = {
+        "absent": row(0),
+        "alarm": row(0),
+        "alarms": row(1),
+        "missed": row(1),
+        "found": row(1, 1),
+        "both": row(1, 1),
+    }
     compare(tmp_path, truths, {"A": first, "B": second}, {"background": 0, "rod": 1})
     return tmp_path
 
@@ -118,13 +132,13 @@ def with_empty_masks(tmp_path):
 def test_empty_masks_are_counted_for_each_run(with_empty_masks):
     found, _ = summary(with_empty_masks, "dice", "rod")
     assert found["empty_masks"] == [
-        {"label": "rod", "present": 3, "absent": 2, "both_empty": [1, 2], "false_alarms": [1, 0], "misses": [1, 0]}
+        {"label": "rod", "present": 3, "absent": 3, "both_empty": [1, 2], "false_alarms": [2, 1], "misses": [1, 0]}
     ]
 
 
 def test_cases_without_truth_are_left_out_for_both_runs_and_a_miss_is_0(with_empty_masks):
     _, dice = summary(with_empty_masks, "dice", "rod")
-    assert (dice["n"], dice["left_out"]) == (3, 2)
+    assert (dice["n"], dice["left_out"]) == (3, 3)
     assert dice["baseline_values"]["mean"] == pytest.approx((0 + 1 + 2 / 3) / 3)
     assert dice["candidate_values"]["mean"] == 1
     assert (dice["wins"], dice["ties"], dice["losses"]) == (2, 1, 0)
@@ -132,19 +146,19 @@ def test_cases_without_truth_are_left_out_for_both_runs_and_a_miss_is_0(with_emp
 
 def test_a_miss_has_no_finite_distance_and_leaves_the_pair_out_of_it(with_empty_masks):
     _, hd95 = summary(with_empty_masks, "hd95", "rod")
-    assert (hd95["n"], hd95["left_out"]) == (2, 3)
+    assert (hd95["n"], hd95["left_out"]) == (2, 4)
     _, volume = summary(with_empty_masks, "volume", "rod")
     assert (volume["n"], volume["baseline_values"]["mean"]) == (3, 50)  # 100 %, 0 and 50 %
 
 
 def test_nnunets_own_mean_is_kept_beside(with_empty_masks):
     found, _ = summary(with_empty_masks, "dice", "rod")
-    assert found["nnunet_mean_dice"]["A"]["rod"] == pytest.approx((0 + 0 + 1 + 2 / 3) / 4)
+    assert found["nnunet_mean_dice"]["A"]["rod"] == pytest.approx((0 + 0 + 0 + 1 + 2 / 3) / 5)
 
 
 def test_the_report_shows_the_counts(with_empty_masks):
     page = (with_empty_masks / "report" / "report.md").read_text()
-    assert "| rod | 3 | 2 | 1 | 2 | 1 | 0 | 1 | 0 |" in page
+    assert "| rod | 3 | 3 | 1 | 2 | 2 | 1 | 1 | 0 |" in page
 
 
 def test_regions_are_compared_as_nnunet_defines_them(tmp_path):
@@ -195,7 +209,7 @@ def test_challenger_gets_na_for_what_does_not_count(with_empty_masks):
     lines = list(csv.reader(text.splitlines()))
     assert lines[0] == ["task", "case", "alg_name", "value"]
     values = {(case, run): value for _, case, run, value in lines[1:]}
-    assert values["missed", "A"] == values["absent", "A"] == "NA"
+    assert values["missed", "A"] == values["absent", "A"] == values["alarms", "B"] == "NA"
     assert values["missed", "B"] == "0.0"
-    assert len(values) == 10
+    assert len(values) == 12
     assert not math.isnan(float(values["found", "A"]))

@@ -24,7 +24,7 @@ def compare(tmp_path, capsys):
     """Compares a baseline with a run that differs from it in what is given; (status, printed, summary.json)."""
 
     def call(folds=FOLDS, *arguments, baseline=None, **differences):
-        first = write_run(tmp_path, "nnUNetTrainer", FOLDS, **(baseline or {}))
+        first = write_run(tmp_path, "nnUNetTrainer", **{"folds": FOLDS, **(baseline or {})})
         second = write_run(tmp_path, "nnUNetTrainerProSMA", folds, **differences)
         named = ["--folders", str(first), str(second), "-o", str(tmp_path / "report"), "--tables-only"]
         status = main(["compare", *named, *arguments])
@@ -160,6 +160,12 @@ def test_another_data_set_is_refused(compare, tmp_path):
     named = ["compare", "--folders", str(first), str(plans.parent), "-o", str(tmp_path / "again"), "--tables-only"]
     assert main(named) == 2
     assert main([*named, "--allow", "dataset"]) == 0
+
+
+def test_a_fold_validated_on_its_training_cases_is_said_to_be(compare):
+    status, _, summary = compare({"all": FOLDS["0"]}, baseline={"folds": {"all": FOLDS["0"]}})
+    assert status == 0
+    assert "trained and validated on the same cases" in summary["findings"][0]["sentence"]
 
 
 def test_a_case_in_two_folds_is_refused(compare):

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from compare_workspace import write_mask, write_run
 from nnunetv2.evaluation.evaluate_predictions import compute_metrics
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
@@ -79,6 +80,10 @@ def damage(what, folder):
         write_mask(prediction, np.ones((6, 10, 9)))
     elif what == "other spacing":
         write_mask(prediction, ball((3, 6, 5)), (2, 1, 1))
+    elif what == "other place":
+        image = sitk.ReadImage(str(prediction))
+        image.SetOrigin((5, 0, 0))
+        sitk.WriteImage(image, str(prediction))
     elif what == "changed since":
         write_mask(prediction, ball((3, 4, 4)))
 
@@ -94,6 +99,7 @@ def damage(what, folder):
         ("unreadable prediction", "case_1.nii.gz cannot be read (RuntimeError)"),
         ("other size", "case case_1: it has 6 x 10 x 9 voxels, its ground truth 6 x 10 x 10"),
         ("other spacing", "case case_1: it has a spacing of 2 x 1 x 1, its ground truth 1 x 1 x 1"),
+        ("other place", "case case_1: its origin is 5 x 0 x 0, that of its ground truth 0 x 0 x 0"),
         ("changed since", "The case case_1 of nnUNetTrainerProSMA changed since nnU-Net measured"),
     ],
 )

@@ -76,10 +76,13 @@ def test_memory_does_not_grow_with_the_number_of_cases(tmp_path):
 def test_a_changed_file_is_another_one(tmp_path):
     file = tmp_path / "a"
     file.write_text("one")
-    before = fingerprint([file], 1)
+    before, changed = fingerprint([file], 1), file.stat().st_mtime_ns
     assert fingerprint([file], 1) == before
     assert fingerprint([file], 2) != before
     file.write_text("other")
+    assert fingerprint([file], 1) != before
+    file.write_text("two")  # of the same size, a second later
+    os.utime(file, ns=(0, changed + 1_000_000_000))
     assert fingerprint([file], 1) != before
 
 
