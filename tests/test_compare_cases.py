@@ -158,7 +158,8 @@ def test_nnunets_own_mean_is_kept_beside(with_empty_masks):
 
 def test_the_report_shows_the_counts(with_empty_masks):
     page = (with_empty_masks / "report" / "report.md").read_text()
-    assert "| rod | 3 | 3 | 1 | 2 | 2 | 1 | 1 | 0 |" in page
+    assert "| rod | A | 3 | 3 | 1 | 2 | 1 |" in page
+    assert "| rod | B | 3 | 3 | 2 | 1 | 0 |" in page
 
 
 def test_regions_are_compared_as_nnunet_defines_them(tmp_path):

@@ -45,19 +45,23 @@ def empty_masks(analysis: Analysis) -> Section:
     if not shown:
         none = "No mask is empty: every label is present in every case and found by every run."
         return Section("Empty masks", [f"{none} {rule}"])
-    runs = analysis.table.runs
     header = (
         "label",
+        "run",
         "present",
         "absent",
-        *(f"both empty: {r}" for r in runs),
-        *(f"only truth empty (false alarm): {r}" for r in runs),
-        *(f"only prediction empty (miss): {r}" for r in runs),
+        "both empty",
+        "only truth empty (false alarm)",
+        "only prediction empty (miss)",
     )
-    rows = [
-        (e.label, *(str(n) for n in (e.present, e.absent, *e.both_empty, *e.false_alarms, *e.misses))) for e in shown
+    rows: list[tuple[str, ...]] = [
+        (e.label, run, *(str(n) for n in (e.present, e.absent, e.both_empty[r], e.false_alarms[r], e.misses[r])))
+        for e in shown
+        for r, run in enumerate(analysis.table.runs)
     ]
-    return Section("Empty masks", [rule], tables=[Table("Cases by label", header, rows, folded=len(rows) > LONG)])
+    return Section(
+        "Empty masks", [rule], tables=[Table("Cases by label and run", header, rows, folded=len(rows) > LONG)]
+    )
 
 
 def folds(analysis: Analysis) -> Section:

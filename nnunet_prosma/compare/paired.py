@@ -22,7 +22,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """differences: candidate minus baseline over the cases that count; p_holm is None for the primary row."""
+    """differences: candidate minus baseline over the cases that count."""
 
     baseline: str
     candidate: str
@@ -55,7 +55,7 @@ class Row:
 
 
 def paired_rows(table: CaseTable, primary: str, seed: int) -> list[Row]:
-    """Every run after the first against the first. Holm runs over all rows but the primary of each run."""
+    """Every run after the first against the first. Holm's families are the primary rows, and all others."""
     drafts = [
         (run, metric, *column)
         for run in range(1, len(table.runs))
@@ -66,7 +66,11 @@ def paired_rows(table: CaseTable, primary: str, seed: int) -> list[Row]:
     tests = [signed_rank(values[1] - values[0]) for *_, values in drafts]
     headline = MEAN if len(table.labels) > 1 else table.labels[0] if table.labels else MEAN
     primaries = [metric.name == primary and label == headline for _, metric, label, *_ in drafts]
-    adjusted = holm([None if first else test.p for first, test in zip(primaries, tests, strict=True)])
+    families = [
+        holm([test.p if first == member else None for first, test in zip(primaries, tests, strict=True)])
+        for member in (True, False)
+    ]
+    adjusted = [first if first is not None else other for first, other in zip(*families, strict=True)]
     return [
         _row(table, *draft, first, interval, test, p)
         for draft, first, interval, test, p in zip(drafts, primaries, found, tests, adjusted, strict=True)

@@ -37,7 +37,7 @@ def results(analysis: Analysis) -> Section:
     note = (
         f"Differences are run minus baseline, with 95 % BCa bootstrap intervals over cases ({RESAMPLES} resamples). "
         f"p is Wilcoxon's signed-rank test; p (Holm) is corrected over all labels and metrics of this page. "
-        f"The first row of the primary metric is the one question asked beforehand and is not corrected."
+        f"The first row of {primary.title} is the one question asked beforehand: it is corrected over the runs alone."
     )
     return Section("Results", [note], tables=tables, plots=("difference",))
 
@@ -66,7 +66,7 @@ def _result(row: Row) -> tuple[str, ...]:
         _spread(b, row),
         _difference(row.mean_difference, row.mean_interval, row),
         p_value(row.test.p) if row.test.p is not None else row.test.method,
-        ("not corrected" if row.primary else p_value(row.p_holm)) if row.test.p is not None else "–",
+        p_value(row.p_holm),
         f"{row.wins} / {row.ties} / {row.losses}",
         f"{row.worse} ({row.worse / row.n:.0%})",
         digits(a.median, row),
