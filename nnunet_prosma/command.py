@@ -8,6 +8,7 @@ from nnunet_prosma import __version__
 from nnunet_prosma.errors import InputError
 
 SUBCOMMANDS = {
+    "compare": ("nnunet_prosma.compare.command", "hold trainings against each other: fairness, statistics, a report"),
     "demo": ("nnunet_prosma.demo", "train vanilla and gated nnU-Net on phantoms, and show both: a few minutes"),
     "doctor": ("nnunet_prosma.doctor", "say whether nnU-Net finds the trainers here, and what to do if not"),
     "trainer-path": ("nnunet_prosma.trainer_path", "print the directory for an export of nnUNet_extTrainer"),

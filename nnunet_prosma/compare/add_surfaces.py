@@ -1,0 +1,107 @@
+"""Brings the surface metrics into a table: finds the files, measures, checks them against nnU-Net's numbers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_prosma.compare.analysis import Loaded
+from nnunet_prosma.compare.cache import Cache
+from nnunet_prosma.compare.fairness import Finding, judge, some
+from nnunet_prosma.compare.measure import Outcome, Task, measure_all
+from nnunet_prosma.compare.runs import LabelKey, Run
+from nnunet_prosma.compare.table import known_metrics
+from nnunet_prosma.errors import InputError
+
+
+def reader_of(run: Run) -> Any:
+    """nnU-Net's reader for the files of this run."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    return PlansManager(run.plans).image_reader_writer_class()
+
+
+def unit_of(run: Run) -> str:
+    """mm, or px where nnU-Net's reader knows no spacing."""
+    return "px" if run.plans.get("image_reader_writer") == "NaturalImage2DIO" else "mm"
+
+
+def add_surfaces(
+    loaded: Loaded, tolerances: Mapping[LabelKey, float], cache: Path, workers: int, allowed: list[str]
+) -> None:
+    """Adds nsd and hd95 to the table, and to the findings what the files show. What was measured is kept."""
+    table = loaded.table
+    wanted = {key: tolerances[key] for key in table.keys}
+    readers = [reader_of(run) for run in loaded.runs]
+    tasks = [
+        Task(r, name, find_truth(run, cases[name].truth), cases[name].prediction, readers[r], wanted, run.ignore_label)
+        for name in table.cases
+        for r, (run, cases) in enumerate(zip(loaded.runs, loaded.cases, strict=True))
+    ]
+    outcomes = measure_all(tasks, Cache(cache), workers)
+    if problems := [(task, p) for task in tasks if (p := outcomes[task.run, task.case].problem)]:
+        raise InputError(_sentence(loaded, problems, len(tasks)))
+    shape = (len(loaded.runs), len(table.cases), len(table.keys))
+    for name in ("nsd", "hd95"):
+        table.values[name] = np.array(
+            [[[_value(outcomes[r, c], k, name) for k in table.keys] for c in table.cases] for r in range(shape[0])]
+        ).reshape(shape)
+    known = known_metrics(unit_of(loaded.runs[0]))
+    table.metrics[2:2] = [known["nsd"], known["hd95"]]
+    for r, run in enumerate(loaded.runs):
+        stale = [c for i, c in enumerate(table.cases) if _is_stale(outcomes[r, c], loaded, r, i)]
+        if stale:
+            loaded.findings += judge([_stale(run, stale)], allowed)
+
+
+def find_truth(run: Run, recorded: Path) -> Path:
+    """Where nnU-Net read it; else, as when folders were moved, nnU-Net's own folders of today."""
+    from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+
+    places = [recorded]
+    if nnUNet_preprocessed.is_set():
+        places.append(Path(nnUNet_preprocessed) / run.dataset / "gt_segmentations" / recorded.name)
+    if nnUNet_raw.is_set():
+        places.append(Path(nnUNet_raw) / run.dataset / "labelsTr" / recorded.name)
+    return next((place for place in places if place.is_file()), recorded)
+
+
+def _value(outcome: Outcome, key: LabelKey, name: str) -> float:
+    assert outcome.measured is not None
+    return outcome.measured[str(key)][name]
+
+
+def _is_stale(outcome: Outcome, loaded: Loaded, run: int, case: int) -> bool:
+    """Whether the files give other counts than nnU-Net's summary.json."""
+    table = loaded.table
+    for k, key in enumerate(table.keys):
+        pairs = (("n_ref", table.n_ref[case, k]), ("n_pred", table.n_pred[run, case, k]))
+        if any(_value(outcome, key, name) != summary for name, summary in pairs):
+            return True
+        dice, summary = _value(outcome, key, "dice"), table.values["dice"][run, case, k]
+        if not np.isclose(dice, summary, rtol=0, atol=1e-6, equal_nan=True):
+            return True
+    return False
+
+
+def _stale(run: Run, cases: list[str]) -> Finding:
+    return Finding(
+        "stale",
+        f"{some(cases).capitalize()} of {run.name} changed since nnU-Net measured: the files give other numbers than "
+        f"validation/summary.json; validate again with nnUNetv2_train --val.",
+        error=True,
+    )
+
+
+def _sentence(loaded: Loaded, problems: list[tuple[Task, str]], total: int) -> str:
+    lines = [f"{loaded.runs[t.run].name}, case {t.case}: {problem}" for t, problem in problems[:5]]
+    rest = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
+    return "\n".join(
+        [
+            f"{len(problems)} of {total} predictions cannot be measured:",
+            *lines,
+            *rest,
+            "What was measured is kept; --tables-only compares nnU-Net's own numbers without reading the files",
+        ]
+    )

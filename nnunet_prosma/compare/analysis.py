@@ -1,0 +1,103 @@
+"""Everything a report says, computed once; the pages, tables and plots only show it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnunet_prosma.compare.cost import Cost, cost
+from nnunet_prosma.compare.empty import EmptyCounts, count_empty
+from nnunet_prosma.compare.fairness import Finding, compare_cases, judge
+from nnunet_prosma.compare.paired import Row, paired_rows
+from nnunet_prosma.compare.runs import Run
+from nnunet_prosma.compare.setups import compare_setups
+from nnunet_prosma.compare.summaries import Case, read_cases
+from nnunet_prosma.compare.table import CaseTable, build_table
+from nnunet_prosma.compare.verdict import verdict
+from nnunet_prosma.errors import InputError
+
+
+@dataclass
+class Loaded:
+    """Runs that may be compared, their cases, and what was found to differ."""
+
+    runs: list[Run]
+    folds: list[str]
+    cases: list[dict[str, Case]]
+    findings: list[Finding]
+    table: CaseTable
+
+
+@dataclass
+class Analysis:
+    loaded: Loaded
+    rows: list[Row]
+    empty: list[EmptyCounts]
+    costs: list[Cost]
+    verdicts: dict[str, str]
+    settings: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def table(self) -> CaseTable:
+        return self.loaded.table
+
+    @property
+    def primaries(self) -> list[Row]:
+        return [row for row in self.rows if row.primary]
+
+
+def load(runs: Sequence[Run], folds: Sequence[str] | None, allowed: Sequence[str], unit: str) -> Loaded:
+    """Read the cases of all runs; raise what makes the comparison meaningless and is not allowed."""
+    asked = list(folds or expected_folds(runs))
+    findings = judge(list(compare_setups(runs, asked)), allowed)
+    common = [f for f in asked if all(f in r.folds and r.folds[f].summary.is_file() for r in runs)]
+    cases = [read_cases(run, common) for run in runs]
+    findings += judge(list(compare_cases([r.name for r in runs], cases)), allowed)
+    labels = {k: v for k, v in runs[0].labels.items() if all(k in r.labels for r in runs)}
+    names = [r.name for r in runs]
+    if not set.intersection(*(set(c) for c in cases)):
+        raise InputError(f"there is nothing to compare: {', '.join(names)} share no validated case in {_folds(common)}")
+    table = build_table(names, cases, labels, unit)
+    if not table.labels:
+        raise InputError(f"there is nothing to compare: {', '.join(names)} share no label")
+    return Loaded(list(runs), common, cases, findings, table)
+
+
+def analyse(loaded: Loaded, primary: str, seed: int) -> Analysis:
+    rows = paired_rows(loaded.table, primary, seed)
+    return Analysis(
+        loaded=loaded,
+        rows=rows,
+        empty=count_empty(loaded.table),
+        costs=[cost(run, loaded.folds) for run in loaded.runs],
+        verdicts={row.candidate: verdict(row) for row in rows if row.primary},
+    )
+
+
+def expected_folds(runs: Sequence[Run]) -> list[str]:
+    """All folds of the split file where nnU-Net's preprocessed folder has one, else all that any run has."""
+    found = sorted({fold for run in runs for fold in run.folds if fold != "all"}) or ["all"]
+    splits = splits_file(runs[0])
+    if splits is None:
+        return found
+    return sorted({str(i) for i in range(_count(splits))} | set(found) if found != ["all"] else {"all"})
+
+
+def splits_file(run: Run) -> Path | None:
+    from nnunetv2.paths import nnUNet_preprocessed
+
+    if not nnUNet_preprocessed.is_set():
+        return None
+    path = Path(nnUNet_preprocessed) / run.dataset / "splits_final.json"
+    return path if path.is_file() else None
+
+
+def _count(splits: Path) -> int:
+    try:
+        return len(json.loads(splits.read_text()))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{splits} cannot be read ({error}): it is cut off or damaged") from None
+
+
+def _folds(folds: Sequence[str]) -> str:
+    return f"folds {', '.join(folds)}" if folds else "any fold"

@@ -1,0 +1,75 @@
+"""nnunet-prosma compare: one step after the other."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_prosma.compare.options import TOLERANCE, by_name, describe, parse
+from nnunet_prosma.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_prosma.compare.analysis import Analysis
+    from nnunet_prosma.compare.table import Metric
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
+    from nnunet_prosma.compare.add_surfaces import add_surfaces, unit_of
+    from nnunet_prosma.compare.analysis import analyse, load
+    from nnunet_prosma.compare.runs import folders_by_name, read_runs
+
+    if options.folders:
+        folders = [Path(folder) for folder in options.folders]
+    else:
+        folders = folders_by_name(options.dataset, options.configuration, options.trainers, options.plans)
+    runs = read_runs(folders)
+    make_folder(options.output)
+    unit = unit_of(runs[0])
+    loaded = load(runs, options.folds, options.allow, unit)
+    table = loaded.table
+    settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow}
+    if not options.tables_only:
+        tolerances = by_name(options.tolerance, table.labels, TOLERANCE, "--tolerance", "label")
+        settings["tolerance"] = describe(tolerances, unit)
+        wanted = {key: tolerances[name] for key, name in zip(table.keys, table.labels, strict=True)}
+        cache = (options.cache or options.output / "cache") / "surfaces.jsonl"
+        add_surfaces(loaded, wanted, cache, options.workers, options.allow)
+    table.metrics = with_worse_by(table.metrics, options.worse_by)
+    analysis = analyse(loaded, options.primary, options.seed)
+    analysis.settings = settings
+    write_report(analysis, options.output, with_images=not options.tables_only)
+    for sentence in analysis.verdicts.values():
+        print(sentence)
+    print(options.output / "report.html")
+    return 0
+
+
+def make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the report cannot be written to {output}: {error.strerror}") from None
+
+
+def with_worse_by(metrics: Sequence["Metric"], given: Sequence[str]) -> list["Metric"]:
+    if any("=" not in text for text in given):
+        raise InputError(f"--worse-by takes METRIC=X, not {' '.join(given)!r}: the metrics have different units")
+    chosen = by_name(given, [m.name for m in metrics], 0.0, "--worse-by", "metric")
+    named = {text.rpartition("=")[0] for text in given}
+    return [replace(m, worse_by=chosen[m.name]) if m.name in named else m for m in metrics]
+
+
+def write_report(analysis: "Analysis", output: Path, with_images: bool) -> None:
+    from nnunet_prosma.compare.drawing import draw
+    from nnunet_prosma.compare.pictures import pictures
+    from nnunet_prosma.compare.plots import plots
+    from nnunet_prosma.compare.report_html import write_html
+    from nnunet_prosma.compare.report_md import write_markdown
+    from nnunet_prosma.compare.tables import write_tables
+
+    write_tables(analysis, output)
+    drawn = draw(plots(analysis), output / "figures")
+    shown = pictures(analysis, output / "figures", with_images)
+    write_markdown(analysis, drawn, shown, output)
+    write_html(analysis, drawn, shown, output)

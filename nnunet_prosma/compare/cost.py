@@ -1,0 +1,66 @@
+"""What each run costs: parameters, time per epoch, epochs, and peak memory where it was recorded."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from nnunet_prosma.compare.runs import Fold, Run
+
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """None where a file does not tell. seconds_per_epoch: the median over folds of each fold's median."""
+
+    run: str
+    parameters: int | None
+    seconds_per_epoch: float | None
+    epochs: int | None
+    peak_memory_gib: float | None
+    gpu: str | None
+
+
+def cost(run: Run, folds: Sequence[str]) -> Cost:
+    used = [run.folds[f] for f in folds if f in run.folds]
+    seconds = [s for f in used if (s := f.log.seconds_per_epoch) is not None]
+    memory = [m for f in used if (m := f.log.peak_memory_gib) is not None]
+    devices = {f.debug.get("gpu_name") or f.debug.get("device") for f in used} - {None}
+    return Cost(
+        run=run.name,
+        parameters=next((n for f in used if (n := count_parameters(_checkpoint(f))) is not None), None),
+        seconds_per_epoch=median(seconds) if seconds else None,
+        epochs=max((f.log.epochs for f in used), default=0) or None,
+        peak_memory_gib=max(memory, default=None),
+        gpu=", ".join(sorted(str(d) for d in devices)) or None,
+    )
+
+
+def count_parameters(checkpoint: Path) -> int | None:
+    """Of an nnU-Net checkpoint, each tensor once: nnU-Net lists the encoder again under the decoder.
+
+    The file is read without running any code that it may hold; None when it cannot be read so.
+    """
+    if not checkpoint.is_file():
+        return None
+    import numpy as np
+    import torch
+
+    scalar: Any = np.float64(0).__reduce__()[0]
+    plain = [np.dtype, np.ndarray, scalar, torch.device]
+    plain += [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")]
+    try:
+        with torch.serialization.safe_globals(plain), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            weights = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["network_weights"]
+    except Exception:  # the number of parameters is worth no more than a dash in a table
+        return None
+    tensors = {(t.data_ptr(), t.shape): t.numel() for name, t in weights.items() if not name.endswith(BUFFERS)}
+    return sum(tensors.values())
+
+
+def _checkpoint(fold: Fold) -> Path:
+    return fold.folder / "checkpoint_final.pth"

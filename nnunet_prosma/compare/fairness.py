@@ -1,0 +1,65 @@
+"""Is it a fair comparison? What was found to differ, and what of it makes the comparison meaningless."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from nnunet_prosma.compare.runs import LabelKey
+from nnunet_prosma.compare.summaries import Case
+from nnunet_prosma.errors import InputError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference: its kind, a sentence, the lines of a diff. error: meaningless, unless it is allowed."""
+
+    kind: str
+    sentence: str
+    lines: tuple[str, ...] = ()
+    error: bool = False
+    allowed: bool = False
+
+
+def judge(findings: Sequence[Finding], allowed: Sequence[str]) -> list[Finding]:
+    """The findings, those that are allowed marked; the others that are errors are raised together."""
+    judged = [replace(f, allowed=f.error and f.kind in allowed) for f in findings]
+    errors = [f for f in judged if f.error and not f.allowed]
+    if errors:
+        kinds = ", ".join(dict.fromkeys(f.kind for f in errors))
+        sentences = "\n".join([f.sentence for f in errors])
+        raise InputError(f"{sentences}\nTo compare nevertheless, and have the report say so: --allow {kinds}")
+    return judged
+
+
+def compare_cases(names: Sequence[str], cases: Sequence[Mapping[str, Case]]) -> Iterator[Finding]:
+    """Other cases, cases in another fold, another ground truth."""
+    for name, other in zip(names[1:], cases[1:], strict=True):
+        first, baseline = cases[0], names[0]
+        if only := sorted(first.keys() - other.keys()):
+            yield Finding("cases", f"{name} was not validated on {some(only)}, {baseline} was.", error=True)
+        if only := sorted(other.keys() - first.keys()):
+            yield Finding("cases", f"{baseline} was not validated on {some(only)}, {name} was.", error=True)
+        common = sorted(first.keys() & other.keys())
+        if moved := [c for c in common if first[c].fold != other[c].fold]:
+            yield Finding(
+                "cases",
+                f"{baseline} and {name} validated {some(moved)} in other folds, so with other training cases.",
+                error=True,
+            )
+        if changed := [c for c in common if _truth(first[c], other[c]) != _truth(other[c], first[c])]:
+            yield Finding(
+                "truth",
+                f"The ground truth of {some(changed)} changed between the validations of {baseline} and {name}: "
+                f"validate again with nnUNetv2_train --val.",
+                error=True,
+            )
+
+
+def some(cases: Sequence[str], shown: int = 5) -> str:
+    """Cases by name, not more than a reader wants."""
+    rest = f" and {len(cases) - shown} more" if len(cases) > shown else ""
+    return f"{'the case' if len(cases) == 1 else f'{len(cases)} cases:'} {', '.join(cases[:shown])}{rest}"
+
+
+def _truth(case: Case, other: Case) -> dict[LabelKey, float]:
+    """Voxels of each label in the ground truth, for the labels that both know."""
+    return {key: values[2] for key, values in case.values.items() if key in other.values}

@@ -1,0 +1,152 @@
+"""Surface metrics of every case and run: read, measure, keep. One case at a time in each worker."""
+
+import contextlib
+import io
+import multiprocessing
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_prosma.compare.cache import Cache, fingerprint
+from nnunet_prosma.compare.runs import LabelKey
+from nnunet_prosma.compare.surfaces import drop_flat_axis, surface_metrics
+from nnunet_prosma.errors import InputError
+
+Measured = dict[str, dict[str, float]]
+"""Label (as nnU-Net writes it) -> dice, n_ref, n_pred, nsd, hd95."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prediction against its truth. key: changes with anything that the result depends on."""
+
+    run: int
+    case: str
+    truth: Path
+    prediction: Path
+    reader: Any
+    tolerances: Mapping[LabelKey, float]
+    ignore_label: int | None
+
+    @property
+    def key(self) -> str:
+        tolerances = {str(k): v for k, v in self.tolerances.items()}
+        return fingerprint([self.truth, self.prediction], type(self.reader).__name__, tolerances, self.ignore_label)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of a task: what was measured, or in one sentence what stood in the way."""
+
+    key: str
+    measured: Measured | None
+    problem: str | None
+
+
+def measure_all(tasks: Sequence[Task], cache: Cache, workers: int) -> dict[tuple[int, str], Outcome]:
+    """(run, case) -> Outcome. What the cache knows is not measured again; what is new is kept at once."""
+    from tqdm import tqdm
+
+    outcomes: dict[tuple[int, str], Outcome] = {}
+    pending: list[Task] = []
+    for task in tasks:
+        missing = next((p for p in (task.truth, task.prediction) if not p.is_file()), None)
+        if missing is not None:
+            outcomes[task.run, task.case] = Outcome("", None, f"{missing} is missing")
+        elif (known := cache.get(key := task.key)) is not None:
+            outcomes[task.run, task.case] = Outcome(key, known, None)
+        else:
+            pending.append(task)
+    progress = tqdm(total=len(pending), desc="surfaces", unit="case", disable=not pending)
+    with progress, contextlib.closing(_outcomes(pending, workers)) as finished:
+        for task, outcome in finished:
+            if outcome.measured is not None:
+                cache.put(outcome.key, outcome.measured)
+            outcomes[task.run, task.case] = outcome
+            progress.update()
+    return outcomes
+
+
+def _outcomes(tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, Outcome], None, None]:
+    if workers <= 1 or len(tasks) <= 1:
+        yield from map(_measured, tasks)
+        return
+    executor = ProcessPoolExecutor(min(workers, len(tasks)), multiprocessing.get_context("spawn"))
+    try:
+        for future in as_completed([executor.submit(_measured, task) for task in tasks]):
+            yield future.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker was killed, most likely for want of memory: use fewer --workers; what was measured is kept"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _measured(task: Task) -> tuple[Task, Outcome]:
+    """In a worker: a problem of one case must not end the others."""
+    try:
+        return task, Outcome(task.key, measure(task), None)
+    except MemoryError:
+        return task, Outcome("", None, "there is not enough memory for it: use fewer --workers")
+    except Exception as error:  # whatever a damaged file makes a reader raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return task, Outcome("", None, reason)
+
+
+def measure(task: Task) -> Measured:
+    """Read with nnU-Net's reader, count, measure surfaces.
+
+    nnU-Net's own counting functions would bring torch, some 600 MB, into every worker. That the counts are nnU-Net's is
+    checked in every comparison: a case whose counts differ from summary.json is reported as stale.
+    """
+    (truth, geometry), (prediction, other) = (_read(task.reader, p) for p in (task.truth, task.prediction))
+    check_geometry(truth.shape, geometry, prediction.shape, other)
+    truth, spacing = drop_flat_axis(truth[0], geometry["spacing"])
+    prediction, _ = drop_flat_axis(prediction[0], geometry["spacing"])
+    ignored = truth == task.ignore_label if task.ignore_label is not None else None
+    measured: Measured = {}
+    for label, tolerance in task.tolerances.items():
+        a, b = np.isin(truth, label), np.isin(prediction, label)
+        if ignored is not None:
+            a, b = a & ~ignored, b & ~ignored
+        n_ref, n_pred, common = int(a.sum()), int(b.sum()), int((a & b).sum())
+        nsd, hd95 = surface_metrics(a, b, spacing, tolerance)
+        dice = 2 * common / (n_ref + n_pred) if n_ref + n_pred else float("nan")
+        measured[str(label)] = {"dice": dice, "n_ref": n_ref, "n_pred": n_pred, "nsd": nsd, "hd95": hd95}
+    return measured
+
+
+def check_geometry(
+    shape: tuple[int, ...], props: Mapping[str, Any], other: tuple[int, ...], others: Mapping[str, Any]
+) -> None:
+    """The first shape and nnU-Net's properties are those of the truth."""
+    if shape != other:
+        raise ValueError(f"it has {_by(other[1:])} voxels, its ground truth {_by(shape[1:])}")
+    if not np.allclose(props["spacing"], others["spacing"], rtol=1e-3):
+        raise ValueError(f"it has a spacing of {_by(others['spacing'])}, its ground truth {_by(props['spacing'])}")
+    for part in ("origin", "direction"):
+        a, b = (p.get("sitk_stuff", {}).get(part) for p in (props, others))
+        if a is not None and b is not None and not np.allclose(a, b, rtol=1e-3, atol=1e-2):
+            raise ValueError(f"its {part} is {_by(b)}, that of its ground truth {_by(a)}")
+    a, b = (p.get("nibabel_stuff", {}).get("original_affine") for p in (props, others))
+    if a is not None and b is not None and not np.allclose(a, b, rtol=1e-3, atol=1e-2):
+        raise ValueError("its affine is not that of its ground truth")
+
+
+def _read(reader: Any, path: Path) -> tuple[np.ndarray, Mapping[str, Any]]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            array, properties = reader.read_seg(str(path))
+        except Exception as error:  # readers raise what their libraries raise
+            raise ValueError(f"{path} cannot be read ({type(error).__name__})") from error
+    return array, properties
+
+
+def _by(numbers: Iterable[float]) -> str:
+    return " x ".join(f"{n:.4g}" if isinstance(n, float) else str(n) for n in numbers)

@@ -1,0 +1,99 @@
+"""The arguments of nnunet-prosma compare."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnunet_prosma.errors import InputError
+
+METRICS = ("dice", "iou", "nsd", "hd95", "volume")
+SURFACE = ("nsd", "hd95")
+KINDS = {
+    "dataset": "the runs were trained on other data sets",
+    "labels": "the runs define other labels or regions",
+    "folds": "a fold is missing, or nnU-Net did not validate it",
+    "unfinished": "a training was not finished",
+    "cases": "the runs were validated on other cases, or in other folds",
+    "truth": "the ground truth changed between the validations",
+    "stale": "files changed after nnU-Net measured them",
+}
+"""What makes a comparison meaningless, unless --allow says so."""
+TOLERANCE = 1.0
+
+USAGE = """nnunet-prosma compare DATASET CONFIGURATION TRAINER TRAINER [TRAINER ...] -o REPORT [OPTIONS]
+       nnunet-prosma compare --folders RESULTS RESULTS [RESULTS ...] -o REPORT [OPTIONS]"""
+HELP = {
+    "tolerance": "of the normalised surface distance: MM for all labels, LABEL=MM for one "
+    f"(default: {TOLERANCE:g}; in pixels where images have no spacing)",
+    "worse_by": "count the cases that got worse by more than X (default: dice, iou, nsd 0.05; hd95 5; volume 10)",
+    "allow": "compare although " + "; ".join(f"{kind}: {about}" for kind, about in KINDS.items()),
+}
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="nnunet-prosma compare",
+        usage=USAGE,
+        description="Hold nnU-Net trainings against each other, case by case. The first is the baseline.",
+    )
+    add = parser.add_argument
+    add("run", nargs="*", help="DATASET CONFIGURATION TRAINER TRAINER ..., as in nnUNetv2_train")
+    add("--folders", nargs="+", metavar="RESULTS", help="folders TRAINER__PLANS__CONFIGURATION instead")
+    add("-o", "--output", type=Path, required=True, metavar="REPORT", help="folder for the report")
+    add("-p", "--plans", nargs="+", default=["nnUNetPlans"], help="plans name: one, or one each")
+    add("-f", "--folds", nargs="+", help="folds (default: all folds of the split)")
+    add("--tolerance", nargs="+", default=[], metavar="MM", help=HELP["tolerance"])
+    add("--worse-by", nargs="+", default=[], metavar="METRIC=X", help=HELP["worse_by"])
+    add("--primary", default="dice", choices=METRICS, help="the metric of the verdict (default: dice)")
+    add("--tables-only", action="store_true", help="nnU-Net's own numbers: read no image, no surface metrics")
+    add("--allow", nargs="+", default=[], choices=list(KINDS), metavar="KIND", help=HELP["allow"])
+    add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
+    add("--cache", type=Path, help="folder of what was measured before (default: REPORT/cache)")
+    add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    options = parser.parse_args(arguments)
+    check(options)
+    return options
+
+
+def check(options: argparse.Namespace) -> None:
+    if options.folders and options.run:
+        raise InputError("give either DATASET CONFIGURATION TRAINER TRAINER or --folders, not both")
+    if not options.folders:
+        if len(options.run) < 4:
+            raise InputError("name a data set, a configuration and at least two trainers; the first is the baseline")
+        options.dataset, options.configuration, *options.trainers = options.run
+    elif len(options.folders) < 2:
+        raise InputError("--folders needs at least two results folders; the first is the baseline")
+    if options.tables_only and options.primary in SURFACE:
+        raise InputError(f"--primary {options.primary} is a surface metric, which --tables-only leaves out")
+    if options.seed < 0:
+        raise InputError(f"--seed must not be negative, and is {options.seed}")
+    if options.output.exists() and not options.output.is_dir():
+        raise InputError(f"{options.output} is a file: -o must name a folder")
+
+
+def by_name(given: Sequence[str], names: Sequence[str], default: float, option: str, what: str) -> dict[str, float]:
+    """["2", "liver=3"] -> a number for each name."""
+    general, special = default, {}
+    for text in given:
+        name, equals, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise InputError(f"{option} takes numbers and {what.upper()}=NUMBER, not {text!r}") from None
+        if not 0 <= value < float("inf"):
+            raise InputError(f"{option} must be a number from 0 on, not {text}")
+        if equals and name not in names:
+            raise InputError(f"{option} {text}: there is no {what} {name!r}; there are {', '.join(names)}")
+        if equals:
+            special[name] = value
+        else:
+            general = value
+    return {name: special.get(name, general) for name in names}
+
+
+def describe(tolerances: Mapping[str, float], unit: str) -> str:
+    if len(set(tolerances.values())) == 1:
+        return f"{next(iter(tolerances.values())):g} {unit}"
+    return ", ".join(f"{name} {value:g} {unit}" for name, value in tolerances.items())

@@ -1,0 +1,54 @@
+"""report.md: the report for a repository or a pull request, its plots beside it as PNG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_prosma.compare.analysis import Analysis
+from nnunet_prosma.compare.content import sections, title
+from nnunet_prosma.compare.drawing import Drawn
+from nnunet_prosma.compare.pictures import Picture
+from nnunet_prosma.compare.section import Section, Table
+from nnunet_prosma.compare.verdict import CAVEAT
+from nnunet_prosma.compare.write import write_text
+
+
+def write_markdown(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:
+    lines = [f"# {_text(title(analysis))}", ""]
+    first, *others = sections(analysis)
+    lines += _section(first, plots)
+    lines += [f"**{_text(sentence)}**\n" for sentence in analysis.verdicts.values()]
+    lines += [CAVEAT, ""]
+    for section in others:
+        lines += _section(section, plots)
+    for picture in pictures:
+        lines += [f"## {_text(picture.title)}", "", _text(picture.about), ""]
+        lines += [f"![{_text(picture.title)}](figures/{picture.name}.png)", ""] if picture.png else []
+    write_text(output / "report.md", "\n".join(lines))
+
+
+def _section(section: Section, plots: Sequence[Drawn]) -> list[str]:
+    lines = [f"## {section.title}", ""]
+    for finding in section.findings:
+        lines.append(f"- {'**allowed on request:** ' if finding.allowed else ''}{_text(finding.sentence)}")
+        if finding.lines:
+            lines += ["", "  ```diff", *(f"  {line}" for line in finding.lines), "  ```", ""]
+    lines += [""] if section.findings else []
+    for paragraph in section.paragraphs:
+        lines += [_text(paragraph), ""]
+    for table in section.tables:
+        lines += _table(table)
+    for plot in plots:
+        if plot.group in section.plots and not plot.more:
+            lines += [f"![{_text(plot.about)}](figures/{plot.name}.png)", ""]
+    return lines
+
+
+def _table(table: Table) -> list[str]:
+    rows = [table.header, ("---",) * len(table.header), *table.rows]
+    return [f"### {_text(table.title)}", "", *("| " + " | ".join(map(_text, row)) + " |" for row in rows), ""]
+
+
+def _text(text: str) -> str:
+    for character in "\\|*_<>":
+        text = text.replace(character, "\\" + character)
+    return text

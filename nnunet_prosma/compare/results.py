@@ -1,0 +1,100 @@
+"""The tables of the paired statistics, in the words and digits of the report."""
+
+from nnunet_prosma.compare.analysis import Analysis
+from nnunet_prosma.compare.bootstrap import MINIMUM, RESAMPLES, Interval
+from nnunet_prosma.compare.paired import MEAN, Row, Spread
+from nnunet_prosma.compare.section import LONG, Section, Table
+from nnunet_prosma.compare.table import Metric
+from nnunet_prosma.compare.verdict import number
+
+COLUMNS = (
+    "cases",
+    "baseline mean ± SD",
+    "mean ± SD",
+    "mean difference",
+    "p",
+    "p (Holm)",
+    "better / equal / worse",
+    "baseline median",
+    "median",
+    "median difference",
+)
+
+
+def results(analysis: Analysis) -> Section:
+    primary = analysis.primaries[0].metric
+    tables = []
+    if len(analysis.table.labels) >= LONG:
+        tables.append(_overview(analysis))
+    for metric in analysis.table.metrics:
+        for candidate in analysis.table.runs[1:]:
+            rows = [r for r in analysis.rows if r.metric is metric and r.candidate == candidate]
+            better = "larger" if metric.better > 0 else "smaller"
+            title = f"{metric.title}{_unit(metric)}: {candidate} against {analysis.table.runs[0]} ({better} is better)"
+            header = ("label", *COLUMNS[:-3], f"worse by > {metric.worse_by:g} {metric.unit}".strip(), *COLUMNS[-3:])
+            folded = len(rows) > LONG or metric is not primary
+            tables.append(Table(title, header, [(row.label, *_result(row)) for row in rows], folded))
+    note = (
+        f"Differences are run minus baseline, with 95 % BCa bootstrap intervals over cases ({RESAMPLES} resamples). "
+        f"p is Wilcoxon's signed-rank test; p (Holm) is corrected over all labels and metrics of this page. "
+        f"The first row of {primary.title} is the one question asked beforehand: it is corrected over the runs alone."
+    )
+    return Section("Results", [note], tables=tables, plots=("difference",))
+
+
+def _overview(analysis: Analysis) -> Table:
+    """Only the means over labels, where there are many labels."""
+    rows = [row for row in analysis.rows if row.label == MEAN]
+    header = ("metric", *COLUMNS[:-3], "worse by", *COLUMNS[-3:])
+    lines = [(f"{row.candidate}: {row.metric.title}{_unit(row.metric)}", *_result(row)) for row in rows]
+    return Table(f"Mean over labels, against {analysis.table.runs[0]}", header, lines)
+
+
+def _unit(metric: Metric) -> str:
+    return f" [{metric.unit}]" if metric.unit else ""
+
+
+def _result(row: Row) -> tuple[str, ...]:
+    """A cell for each of COLUMNS, and before the last three that of worse by."""
+    out = f" (−{row.left_out})" if row.left_out else ""
+    if row.spreads is None:
+        return (f"{row.n}{out}", *["–"] * len(COLUMNS))
+    (a, b) = row.spreads
+    return (
+        f"{row.n}{out}",
+        _spread(a, row),
+        _spread(b, row),
+        _difference(row.mean_difference, row.mean_interval, row),
+        p_value(row.test.p) if row.test.p is not None else row.test.method,
+        p_value(row.p_holm),
+        f"{row.wins} / {row.ties} / {row.losses}",
+        f"{row.worse} ({row.worse / row.n:.0%})",
+        digits(a.median, row),
+        digits(b.median, row),
+        _difference(row.median_difference, row.median_interval, row),
+    )
+
+
+def digits(value: float, row: Row) -> str:
+    return f"{value:.{row.metric.digits}f}"
+
+
+def _spread(spread: Spread, row: Row) -> str:
+    return digits(spread.mean, row) + (f" ± {digits(spread.sd, row)}" if spread.sd is not None else "")
+
+
+def _difference(value: float | None, interval: Interval | None, row: Row) -> str:
+    if value is None:
+        return "–"
+    centre = number(value, row, True).removesuffix(row.metric.unit).strip()
+    if interval is None:
+        return f"{centre} ({f'no interval: {row.n} < {MINIMUM} cases' if row.n < MINIMUM else 'all equal'})"
+    low, high = (number(v, row, True).removesuffix(row.metric.unit).strip() for v in (interval.low, interval.high))
+    mark = "" if interval.method == "BCa" else " *"
+    return f"{centre} [{low}, {high}]{mark}"
+
+
+def p_value(p: float | None) -> str:
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

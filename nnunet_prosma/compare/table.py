@@ -1,0 +1,72 @@
+"""Every value of every case, label and run in arrays; nothing here grows with the size of the images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunet_prosma.compare.runs import LabelKey
+from nnunet_prosma.compare.summaries import Case
+
+
+@dataclass(frozen=True)
+class Metric:
+    """name: its column; better: +1 where larger is better, -1 where smaller is; worse_by: a loss worth counting."""
+
+    name: str
+    title: str
+    better: int
+    unit: str
+    worse_by: float
+    digits: int
+
+
+def known_metrics(unit: str) -> dict[str, Metric]:
+    """unit: of distances, mm, or px for images without a spacing."""
+    return {
+        "dice": Metric("dice", "Dice", 1, "", 0.05, 3),
+        "iou": Metric("iou", "IoU", 1, "", 0.05, 3),
+        "nsd": Metric("nsd", "normalised surface distance", 1, "", 0.05, 3),
+        "hd95": Metric("hd95", "95 % Hausdorff distance", -1, unit, 5.0, 2),
+        "volume": Metric("volume", "volume error", -1, "%", 10.0, 1),
+    }
+
+
+@dataclass
+class CaseTable:
+    """values: metric -> (runs, cases, labels), NaN where it is not defined; n_ref (cases, labels), n_pred as values."""
+
+    runs: list[str]
+    cases: list[str]
+    folds: list[str]
+    keys: list[LabelKey]
+    labels: list[str]
+    metrics: list[Metric]
+    values: dict[str, np.ndarray]
+    n_ref: np.ndarray
+    n_pred: np.ndarray
+
+
+def build_table(
+    names: Sequence[str], cases: Sequence[Mapping[str, Case]], labels: Mapping[LabelKey, str], unit: str
+) -> CaseTable:
+    """From nnU-Net's own numbers, over the cases and labels that all runs have."""
+    common = sorted(set.intersection(*(set(c) for c in cases)), key=lambda c: (cases[0][c].fold, c))
+    keys = [k for k in labels if all(k in c[n].values for c in cases for n in common)]
+    raw = np.array([[[c[n].values[k] for k in keys] for n in common] for c in cases], dtype=float)
+    raw = raw.reshape(len(cases), len(common), len(keys), 4)
+    n_ref, n_pred = raw[0, ..., 2], raw[..., 3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        volume = 100 * np.abs(n_pred - n_ref) / n_ref
+    known = known_metrics(unit)
+    return CaseTable(
+        runs=list(names),
+        cases=common,
+        folds=[cases[0][n].fold for n in common],
+        keys=keys,
+        labels=[labels[k] for k in keys],
+        metrics=[known[m] for m in ("dice", "iou", "volume")],
+        values={"dice": raw[..., 0], "iou": raw[..., 1], "volume": np.where(np.isfinite(volume), volume, np.nan)},
+        n_ref=n_ref,
+        n_pred=n_pred,
+    )

@@ -1,0 +1,137 @@
+"""cases.csv, summary.json and the tables that challengeR reads."""
+
+import csv
+import io
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_prosma import __version__
+from nnunet_prosma.compare.analysis import Analysis
+from nnunet_prosma.compare.bootstrap import LEVEL, RESAMPLES
+from nnunet_prosma.compare.empty import usable
+from nnunet_prosma.compare.paired import Row
+from nnunet_prosma.compare.table import CaseTable, Metric
+from nnunet_prosma.compare.verdict import CAVEAT
+from nnunet_prosma.compare.write import write_json, write_text
+
+MASKS = {(True, True): "both empty", (True, False): "only truth empty", (False, True): "only prediction empty"}
+
+
+def write_tables(analysis: Analysis, output: Path) -> None:
+    write_text(output / "cases.csv", cases_csv(analysis.table))
+    for metric in analysis.table.metrics:
+        write_text(output / "challengeR" / f"{metric.name}.csv", challenger_csv(analysis.table, metric))
+    write_json(output / "summary.json", summary(analysis))
+
+
+def cases_csv(table: CaseTable) -> str:
+    """A line for each case, label and run: nnU-Net's numbers as they are, blank where a metric is not defined."""
+    rows = [["case", "fold", "label", "run", *(_column(m) for m in table.metrics), "n_ref", "n_pred", "masks"]]
+    for c, case in enumerate(table.cases):
+        for k, label in enumerate(table.labels):
+            for r, run in enumerate(table.runs):
+                n_ref, n_pred = table.n_ref[c, k], table.n_pred[r, c, k]
+                values = [_cell(table.values[m.name][r, c, k]) for m in table.metrics]
+                masks = MASKS.get((n_ref == 0, n_pred == 0), "")
+                rows.append([case, table.folds[c], label, run, *values, f"{n_ref:.0f}", f"{n_pred:.0f}", masks])
+    return _csv(rows)
+
+
+def challenger_csv(table: CaseTable, metric: Metric) -> str:
+    """challengeR's columns; the label is the task. NA where a value does not enter the statistics."""
+    rows = [["task", "case", "alg_name", "value"]]
+    values, counted = table.values[metric.name], usable(table, metric.name)
+    for k, label in enumerate(table.labels):
+        for c, case in enumerate(table.cases):
+            for r, run in enumerate(table.runs):
+                rows.append([label, case, run, _cell(values[r, c, k]) if counted[r, c, k] else "NA"])
+    return _csv(rows)
+
+
+def summary(analysis: Analysis) -> dict[str, Any]:
+    """All that the report shows but the cases, for a program to read."""
+    table, loaded = analysis.table, analysis.loaded
+    content = {
+        "nnunet_prosma": __version__,
+        "settings": {"bootstrap_resamples": RESAMPLES, "level": LEVEL, **analysis.settings},
+        "runs": [
+            {"name": r.name, "folder": str(r.folder), "dataset": r.dataset, "configuration": r.configuration}
+            for r in loaded.runs
+        ],
+        "folds": loaded.folds,
+        "cases": len(table.cases),
+        "labels": table.labels,
+        "findings": [asdict(f) for f in loaded.findings],
+        "verdicts": analysis.verdicts,
+        "caveat": CAVEAT,
+        "empty_masks": [asdict(e) for e in analysis.empty],
+        "nnunet_mean_dice": {run: _nnunet_means(table, r) for r, run in enumerate(table.runs)},
+        "statistics": [row_summary(row) for row in analysis.rows],
+        "cost": [asdict(c) for c in analysis.costs],
+    }
+    return _strict(content)
+
+
+def row_summary(row: Row) -> dict[str, Any]:
+    return {
+        "baseline": row.baseline,
+        "candidate": row.candidate,
+        "metric": row.metric.name,
+        "unit": row.metric.unit,
+        "label": row.label,
+        "primary": row.primary,
+        "n": row.n,
+        "left_out": row.left_out,
+        "baseline_values": asdict(row.spreads[0]) if row.spreads else None,
+        "candidate_values": asdict(row.spreads[1]) if row.spreads else None,
+        "mean_difference": row.mean_difference,
+        "mean_interval": asdict(row.mean_interval) if row.mean_interval else None,
+        "median_difference": row.median_difference,
+        "median_interval": asdict(row.median_interval) if row.median_interval else None,
+        "wilcoxon": asdict(row.test),
+        "p_holm": row.p_holm,
+        "wins": row.wins,
+        "ties": row.ties,
+        "losses": row.losses,
+        "worse_by": row.metric.worse_by,
+        "worse": row.worse,
+        "folds": {fold: {"baseline": a, "candidate": b} for fold, (a, b) in row.folds.items()},
+    }
+
+
+def _nnunet_means(table: CaseTable, run: int) -> dict[str, float | None]:
+    """As nnU-Net averages: a false alarm is 0, a case without truth and prediction is left out."""
+    dice = table.values["dice"][run]
+    return {
+        label: float(np.nanmean(dice[:, k])) if np.isfinite(dice[:, k]).any() else None
+        for k, label in enumerate(table.labels)
+    }
+
+
+def _column(metric: Metric) -> str:
+    return f"{metric.name}_{'percent' if metric.unit == '%' else metric.unit}" if metric.unit else metric.name
+
+
+def _cell(value: float) -> str:
+    return repr(float(value)) if np.isfinite(value) else ""
+
+
+def _csv(rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _strict(content: Any) -> Any:
+    """What is not a finite number becomes None, tuples become lists, numpy's numbers Python's."""
+    if isinstance(content, dict):
+        return {str(key): _strict(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_strict(value) for value in content]
+    if isinstance(content, np.generic):
+        content = content.item()
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,0 +1,95 @@
+"""Measuring many files: what a kill leaves, how memory grows, and how long tables take."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from compare_workspace import random_run, write_mask
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+from nnunet_prosma.command import main
+from nnunet_prosma.compare.cache import Cache, fingerprint
+from nnunet_prosma.compare.measure import Task, measure_all
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from nnunet_prosma.compare import measure
+whole, calls = measure.measure, []
+def dying(task):
+    calls.append(task)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(task)
+measure.measure = dying
+from pathlib import Path
+from test_compare_measure import tasks_in
+measure.measure_all(tasks_in(Path({root!r}), 5), measure.Cache(Path({root!r}) / "cache.jsonl"), workers=1)
+"""
+
+
+def tasks_in(root, cases, size=8):
+    """A prediction equal to its truth for each case; the files are made where they are missing."""
+    made = []
+    for number in range(cases):
+        truth, prediction = (root / folder / f"{number}.nii.gz" for folder in ("truth", "prediction"))
+        for path in (truth, prediction):
+            if not path.is_file():
+                mask = np.zeros((size,) * 3)
+                mask[2:-2, 2:-2, 2:-2] = 1
+                write_mask(path, mask)
+        made.append(Task(0, str(number), truth, prediction, SimpleITKIO(), {1: 1.0}, None))
+    return made
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    tasks = tasks_in(tmp_path, 5)
+    script = KILLED.format(tests=os.path.dirname(__file__), root=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    cache = Cache(tmp_path / "cache.jsonl")
+    assert [cache.get(task.key) is not None for task in tasks] == [True, True, False, False, False]
+    outcomes = measure_all(tasks, cache, workers=1)
+    assert all(outcome.measured["1"]["nsd"] == 1 for outcome in outcomes.values())
+    assert len(cache.path.read_text().splitlines()) == 5
+
+
+def test_memory_does_not_grow_with_the_number_of_cases(tmp_path):
+    def peak(cases):
+        tasks = tasks_in(tmp_path, cases, size=48)
+        cache = Cache(tmp_path / f"{cases}.jsonl")
+        tracemalloc.start()
+        measure_all(tasks, cache, workers=1)
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    peak(1)  # imports
+    assert peak(12) < 1.2 * peak(3)
+
+
+def test_a_changed_file_is_another_one(tmp_path):
+    file = tmp_path / "a"
+    file.write_text("one")
+    before, changed = fingerprint([file], 1), file.stat().st_mtime_ns
+    assert fingerprint([file], 1) == before
+    assert fingerprint([file], 2) != before
+    file.write_text("other")
+    assert fingerprint([file], 1) != before
+    file.write_text("two")  # of the same size, a second later
+    os.utime(file, ns=(0, changed + 1_000_000_000))
+    assert fingerprint([file], 1) != before
+
+
+@pytest.mark.slow
+def test_tables_of_a_thousand_cases_and_ten_labels_take_less_than_10_seconds(tmp_path):
+    runs = [random_run(tmp_path, t, cases=1000, labels=10, seed=s, absent=0.02) for s, t in enumerate(("A", "B"))]
+    main(["compare", "--folders", *map(str, runs), "-o", str(tmp_path / "warm"), "--tables-only"])
+    start = time.process_time()
+    assert main(["compare", "--folders", *map(str, runs), "-o", str(tmp_path / "report"), "--tables-only"]) == 0
+    assert time.process_time() - start < 10

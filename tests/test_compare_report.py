@@ -1,0 +1,153 @@
+"""What the report says and shows, for few and for many cases and labels, on a phone and on a desk."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, Browser
+from compare_workspace import counts, random_run, write_run
+
+from nnunet_prosma.command import main
+from nnunet_prosma.compare.drawing import for_page
+from nnunet_prosma.compare.pictures import crop, most_different_slice
+
+
+def report(root, *runs, arguments=()):
+    named = ["--folders", *map(str, runs), "-o", str(root / "report"), "--tables-only"]
+    assert main(["compare", *named, *arguments]) == 0
+    return root / "report"
+
+
+def differing(root, differences, n_ref=None):
+    """Two runs with one label whose Dice differs by these."""
+    names = {"background": 0, "liver": 1}
+    cases = [{f"c{i:03}": {1: counts(0.5)} for i in range(len(differences))},
+             {f"c{i:03}": {1: counts(0.5 + d)} for i, d in enumerate(differences)}]  # fmt: skip
+    runs = [write_run(root, t, {"0": c}, dataset_labels=names) for t, c in zip(("A", "B"), cases, strict=True)]
+    return json.loads((report(root, *runs) / "summary.json").read_text())
+
+
+NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
+
+
+@pytest.mark.parametrize(
+    ("differences", "says"),
+    [
+        (0.1 + NOISE, r"^Over 40 cases, B has a better Dice of liver than A: 0\.597 against 0\.500, .*interval \+0"),
+        (-0.1 + NOISE, r"B has a worse Dice of liver than A"),
+        (NOISE - NOISE.mean(), r"no difference in Dice of liver is shown .* includes 0\. That is not evidence"),
+        (0.1 + NOISE[:12], r"With fewer than 30 cases such an interval is rather too narrow"),
+        (0.1 + NOISE[:5], r"^Over 5 cases, no conclusion: 5 cases are too few for an interval \(10 are needed\)"),
+        (np.zeros(20), r"^Over 20 cases, B and A have the same Dice of liver in every case\.$"),
+    ],
+)
+def test_the_verdict_claims_no_more_than_the_interval(tmp_path, monkeypatch, differences, says):
+    monkeypatch.setattr("nnunet_prosma.compare.drawing.draw", lambda *_: [])
+    sentence = differing(tmp_path, differences)["verdicts"]["B"]
+    assert re.search(says, sentence), sentence
+
+
+def test_too_few_cases_have_a_reason_in_the_place_of_a_p_value(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_prosma.compare.drawing.draw", lambda *_: [])
+    found = differing(tmp_path, [0.1, 0.2, 0.3])
+    assert found["statistics"][0]["wilcoxon"]["p"] is None
+    assert "no test: 3 cases differ, 6 are needed" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_wins_losses_and_large_losses_are_counted_in_the_direction_of_the_metric(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_prosma.compare.drawing.draw", lambda *_: [])
+    names = {"background": 0, "liver": 1}
+    first = write_run(tmp_path, "A", {"0": {c: {1: counts(0.8, 100, 100)} for c in "uvwx"}}, dataset_labels=names)
+    answers = {"u": counts(0.9, 100, 100), "v": counts(0.8, 100, 150), "w": counts(0.76, 100, 95), "x": counts(0.74)}
+    second = write_run(tmp_path, "B", {"0": {c: {1: m} for c, m in answers.items()}}, dataset_labels=names)
+    rows = json.loads((report(tmp_path, first, second) / "summary.json").read_text())["statistics"]
+    dice, volume = (next(r for r in rows if r["metric"] == m) for m in ("dice", "volume"))
+    assert (dice["wins"], dice["ties"], dice["losses"], dice["worse"]) == (1, 1, 2, 1)
+    assert (volume["wins"], volume["ties"], volume["losses"], volume["worse"]) == (0, 2, 2, 1)
+    report(tmp_path, first, second, arguments=("--worse-by", "dice=0.01"))
+    rows = json.loads((tmp_path / "report" / "summary.json").read_text())["statistics"]
+    assert rows[0]["worse"] == 2
+
+
+def test_holm_is_over_all_labels_and_metrics_and_apart_for_the_question_asked_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_prosma.compare.drawing.draw", lambda *_: [])
+    runs = [random_run(tmp_path, t, cases=40, labels=2, seed=s) for s, t in enumerate(("A", "B", "C"))]
+    rows = json.loads((report(tmp_path, *runs) / "summary.json").read_text())["statistics"]
+    assert [r["candidate"] for r in rows if r["primary"]] == ["B", "C"]
+    for family in ([r for r in rows if r["primary"]], [r for r in rows if not r["primary"]]):
+        smallest = min(family, key=lambda r: r["wilcoxon"]["p"])
+        assert smallest["p_holm"] == pytest.approx(min(1, len(family) * smallest["wilcoxon"]["p"]))
+
+
+def test_two_reports_of_the_same_runs_are_the_same(tmp_path):
+    runs = [random_run(tmp_path, t, cases=20, labels=2, seed=s) for s, t in enumerate(("A", "B"))]
+    first = {p.name: p.read_bytes() for p in report(tmp_path, *runs).rglob("*.*") if p.is_file()}
+    second = {p.name: p.read_bytes() for p in report(tmp_path, *runs).rglob("*.*") if p.is_file()}
+    assert first == second
+    assert {"report.html", "report.md", "cases.csv", "summary.json", "dice.csv", "scatter_B_1.png"} <= first.keys()
+
+
+def test_names_from_files_cannot_break_the_page(tmp_path):
+    names = {"background": 0, "<b>$x^2$ & 肝": 1}
+    cases = {f"<i>{i}": {1: counts(0.5 + i / 100)} for i in range(12)}
+    runs = [write_run(tmp_path, t, {"0": cases}, dataset_labels=names) for t in ("A", "B")]
+    page = (report(tmp_path, *runs) / "report.html").read_text()
+    assert "<b>$x" not in page
+    assert "&lt;b&gt;$x^2$ &amp; 肝" in page
+
+
+def test_a_plot_in_a_page_has_its_colours_and_ids_of_its_own():
+    inline = for_page('<?xml?><svg width="9pt" height="9pt"><path id="a" fill="#1b1b1e"/><use href="#a"/></svg>', "n")
+    assert inline == '<svg><path id="n-a" fill="var(--ink)"/><use href="#n-a"/></svg>'
+
+
+def test_the_slice_shown_is_the_one_where_the_answers_differ_most():
+    a, b = np.zeros((2, 5, 4, 4))
+    b[3, :2, 0] = 1
+    b[1, 0, 0] = 1
+    assert most_different_slice(a, b) == 3
+    assert most_different_slice(a, a) == 2
+
+
+def test_a_picture_shows_what_is_segmented_and_its_surroundings():
+    mask = np.zeros((100, 100), bool)
+    mask[40:60, 10:14] = True
+    assert crop(mask) == (slice(27, 73), slice(1, 23))
+
+
+SIZES = [(5, 1), (50, 5), (1000, 1), (50, 40)]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+@pytest.mark.parametrize(("cases", "labels"), SIZES)
+def test_the_page_has_no_console_error_and_nothing_overflows_on_phone_or_desk(tmp_path, cases, labels):
+    changes = {"plan_changes": {"batch_size": 4, "a_very_long_name_of_a_setting" * 3: list(range(60))}}
+    runs = [
+        random_run(tmp_path, "nnUNetTrainer", cases=cases, labels=labels, seed=1),
+        random_run(tmp_path, "nnUNetTrainerWithAVeryLongNameThatGoesOn", cases=cases, labels=labels, seed=2, **changes),
+    ]
+    page = report(tmp_path, *runs) / "report.html"
+    with Browser(tmp_path / "profile") as browser:
+        for width in (390, 1280):
+            for dark in (False, True):
+                browser.open(page, width, dark)
+                browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
+                assert browser.overflowing() == []
+                assert browser.ask("getComputedStyle(document.body).backgroundColor") == (
+                    "rgb(23, 23, 26)" if dark else "rgb(255, 255, 255)"
+                )
+        requested = browser.ask("performance.getEntriesByType('resource').map(e => e.name).join()")
+        assert all(name.startswith("data:") for name in requested.split(",") if name)
+    assert browser.problems == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+def test_the_browser_would_have_seen_an_error_and_an_overflow(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text('<body><div style="width: 2000px">wide</div><script>console.error("seen")</script>')
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(page, 390)
+        assert browser.overflowing()
+        browser.ask("1")
+    assert any("seen" in problem for problem in browser.problems)
