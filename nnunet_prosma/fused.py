@@ -236,9 +236,7 @@ def _kernel_gradient(grad: Tensor, split: Tensor, kernel: Tensor) -> Tensor:
         if abs(shift) >= depth:
             continue
         to, source = (slice(max(s, 0), depth + min(s, 0)) for s in (-shift, shift))
-        phases = [slice(None)] if shift == 0 else range(len(split))  # one by one they need no copy
-        for phase in phases:
-            pair = [t[phase, at].flatten(0, -4).permute(0, 3, 1, 2) for t, at in ((split, source), (grad, to))]
-            size = (len(kernel), 1, *kernel.shape[3:])
-            out[:, :, plane] += conv2d_weight(pair[0], size, pair[1], 1, padding, 1, len(kernel))
+        inputs, grads = (t[:, at].flatten(0, 1).permute(0, 3, 1, 2) for t, at in ((split, source), (grad, to)))
+        size = (len(kernel), 1, *kernel.shape[3:])
+        out[:, :, plane] = conv2d_weight(inputs, size, grads, 1, padding, 1, len(kernel))
     return out
