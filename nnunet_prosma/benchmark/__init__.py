@@ -134,8 +134,8 @@ def as_text(report: dict[str, Any]) -> str:
         "",
         table(results),
         "",
-        f"step, infer: median and quartile distance (+-) of {setting['rounds']} interleaved rounds; x: ratio to vanilla,",
-        "of times round by round. GFLOPs: forward, the whole batch. kept: by autograd for the backward pass.",
+        f"step, infer: median and quartile distance (+-) of {setting['rounds']} interleaved rounds; x: ratio to",
+        "vanilla, of times round by round. GFLOPs: forward, the whole batch. kept: by autograd, for backward.",
     ]
     for name, result in results.items():
         if "stages" in result:

@@ -3,7 +3,7 @@
 from typing import Any
 
 HEAD = ("network", "params", "GFLOPs", "step", "+-", "x", "infer", "+-", "x", "kept", "x", "peak", "x")
-WIDTHS = (14, 8, 8, 8, 6, 5, 8, 6, 5, 8, 5, 8, 5)
+WIDTHS = (14, 8, 8, 8, 8, 6, 8, 8, 6, 8, 6, 8, 6)
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
