@@ -21,7 +21,7 @@ from nnunet_prosma.errors import InputError
 from nnunet_prosma.gate import GateConfig
 
 if TYPE_CHECKING:
-    _Host = ExperimentPlanner
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner as _Host
 else:
     _Host = object
 

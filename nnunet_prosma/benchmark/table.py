@@ -3,7 +3,7 @@
 from typing import Any
 
 HEAD = ("network", "params", "GFLOPs", "step", "+-", "x", "infer", "+-", "x", "kept", "x", "peak", "x")
-WIDTHS = (14, 8, 8, 8, 8, 6, 8, 8, 6, 8, 6, 8, 6)
+WIDTHS = (14, 8, 8, 8, 8, 6, 8, 8, 6, 7, 6, 7, 6)
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -27,8 +27,8 @@ def stage_table(name: str, result: dict[str, Any], vanilla: dict[str, Any]) -> s
     """A row a gate, the coarsest first."""
     widths = (8, 14, 10, 12, 9, 14, 14)
     lines = [
-        f"{name}, by stage: parameters and GFLOPs with their share of the network's, and the share of the forward pass",
-        "that goes into gate and concatenation, beside that of the concatenation alone in vanilla",
+        f"{name} by stage: parameters, GFLOPs and their share of the network's; the share of a forward pass",
+        "that goes into the gate and the concatenation, beside that of vanilla's concatenation alone",
         _row(("gate", "size", "params", "GFLOPs", "share", "forward share", "vanilla"), widths),
     ]
     shares = result.get("forward_share_before_stage", [])
