@@ -3,9 +3,9 @@
     python benchmarks/planner_estimate.py [--write docs/planner.md]
 
 nnU-Net estimates by the number of elements that convolutions put out; only the estimate's ratio to a reference counts
-in planning, so here the ratio of the gated to the vanilla network is held against that of what was measured. Weights,
-gradients and momentum, which the estimate leaves out, are taken off the measured peak: on plans as small as these they
-would hide what grows with the patch.
+in planning, so here the ratio of the gated to the vanilla network is held against that of what was measured. Weights
+and momentum, which the estimate leaves out, are taken off one of the peaks: on plans as small as these they would hide
+what grows with the patch.
 """
 
 import argparse
@@ -16,10 +16,9 @@ from pathlib import Path
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # before torch: its profiler reports a missing GPU as an error
 
 import torch
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from tqdm import tqdm
 
-from nnunet_prosma.benchmark.contender import contender
+from nnunet_prosma.benchmark.contender import Contender, contender
 from nnunet_prosma.benchmark.machine import machine
 from nnunet_prosma.benchmark.memory import kept_activations, peak_memory, storage_bytes
 from nnunet_prosma.benchmark.setting import Setting, from_preset
@@ -29,7 +28,7 @@ PLANS = (
     ("3d", 4, (32, 32, 32), 4),
     ("2d", 6, (128, 128), 4),
     ("2d", 7, (192, 192), 2),
-    ("3d-aniso", 5, (10, 80, 64), 2),
+    ("3d-aniso", 5, (12, 80, 64), 2),
     ("resenc-m", 4, (48, 48, 48), 1),
     ("resenc-m", 5, (32, 32, 64), 2),
 )
@@ -48,27 +47,10 @@ def shortened(preset: str, stages: int, patch: tuple[int, ...], batch: int) -> S
     return setting.resized(patch, batch)
 
 
-def estimate(one: object, setting: Setting) -> int:
-    """As the planner calls it: of a network without deep supervision's extra outputs."""
-    architecture = one.trainer.configuration_manager.configuration["architecture"]
-    if hasattr(one.network.decoder, "config"):
-        twin = type(one.network)
-        gate = one.network.decoder.config.to_dict()
-        architecture = {
-            **architecture,
-            "network_class_name": f"{twin.__module__}.{twin.__qualname__}",
-            "arch_kwargs": {**architecture["arch_kwargs"], "gate": gate},
-        }
-    with torch.device("meta"):
-        network = get_network_from_plans(
-            architecture["network_class_name"],
-            architecture["arch_kwargs"],
-            architecture["_kw_requires_import"],
-            one.input_channels,
-            one.trainer.label_manager.num_segmentation_heads,
-            allow_init=False,
-        )
-    return int(network.compute_conv_feature_map_size(setting.configured["patch_size"]))
+def estimate(one: Contender, setting: Setting) -> int:
+    """As the planner calls it: without the extra outputs of deep supervision."""
+    one.trainer.set_deep_supervision_enabled(False)
+    return int(one.network.compute_conv_feature_map_size(setting.configured["patch_size"]))
 
 
 def quantities(name: str, setting: Setting, device: torch.device) -> dict[str, int]:
@@ -77,15 +59,8 @@ def quantities(name: str, setting: Setting, device: torch.device) -> dict[str, i
     one.forget_gradients()
     kept = kept_activations(one.training_forward, one.network)
     standing = sum(storage_bytes(list(one.standing_tensors())).values())
-    gradients = 4 * sum(p.numel() for p in one.network.parameters())
     peak = peak_memory(one.training_step, one.standing_tensors(), device)
-    return {
-        "estimate": estimate(one, setting),
-        "kept": kept,
-        "peak": peak,
-        "activations": peak - standing,
-        "without_weights": max(peak - standing - gradients, kept),
-    }
+    return {"estimate": estimate(one, setting), "kept": kept, "above_weights": peak - standing, "peak": peak}
 
 
 def rows(device: torch.device) -> list[str]:
@@ -100,7 +75,7 @@ def rows(device: torch.device) -> list[str]:
         size = "x".join(map(str, patch))
         for name in NETWORKS:
             cells = []
-            for key in ("estimate", "kept", "activations", "peak"):
+            for key in ("estimate", "kept", "above_weights", "peak"):
                 value, other = measured[name][key], vanilla[key]
                 unit = " M" if key == "estimate" else " MB"
                 shown = value * (batch if key == "estimate" else 1) / 1e6

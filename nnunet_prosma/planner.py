@@ -65,14 +65,14 @@ class GatedPlannerMixin(_Host):
             target,
             preprocessor_name,
             plans_name or self.plans_name + suffix,
-            overwrite_target_spacing,  # type: ignore[arg-type]
+            overwrite_target_spacing,
             suppress_transpose,
         )
         self.gate = GateConfig.of(gate).to_dict()
         self.overwrite = overwrite
         self.UNet_class: Any = gated_twin(f"{self.UNet_class.__module__}.{self.UNet_class.__qualname__}")
 
-    def static_estimate_VRAM_usage(  # type: ignore[override]  # noqa: N802
+    def static_estimate_VRAM_usage(  # noqa: N802
         self,
         patch_size: Sequence[int],
         input_channels: int,
@@ -84,12 +84,12 @@ class GatedPlannerMixin(_Host):
         """The host's, of the network with these gates; on the meta device, where the count is the same and fast."""
         with torch.device("meta"):
             estimate: int = super().static_estimate_VRAM_usage(
-                patch_size,  # type: ignore[arg-type]
+                patch_size,
                 input_channels,
                 output_channels,
                 arch_class_name,
                 {**arch_kwargs, "gate": self.gate},
-                arch_kwargs_req_import,  # type: ignore[arg-type]
+                arch_kwargs_req_import,
             )
         return estimate
 

@@ -113,6 +113,6 @@ def _survive(result: dict[str, Any], where: str, action: Callable[[], object]) -
 
 def _release(device: torch.device) -> None:
     gc.collect()
-    torch.compiler.reset()  # else the networks measured so far count against the recompilations that dynamo allows
     if device.type == "cuda":
+        torch.compiler.reset()  # else what was measured so far counts against the recompilations that dynamo allows
         torch.cuda.empty_cache()
