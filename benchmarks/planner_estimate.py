@@ -24,15 +24,15 @@ from nnunet_prosma.benchmark.memory import kept_activations, peak_memory, storag
 from nnunet_prosma.benchmark.setting import Setting, from_preset
 
 PLANS = (
-    ("3d", 5, (48, 48, 48), 2),
+    ("3d", 5, (48, 48, 48), 1),
     ("3d", 4, (32, 32, 32), 4),
-    ("2d", 6, (128, 128), 4),
-    ("2d", 7, (192, 192), 2),
+    ("2d", 6, (160, 160), 2),
+    ("2d", 5, (96, 96), 6),
     ("3d-aniso", 5, (12, 80, 64), 2),
     ("resenc-m", 4, (48, 48, 48), 1),
-    ("resenc-m", 5, (32, 32, 64), 2),
+    ("resenc-m", 4, (32, 32, 32), 2),
 )
-"""Preset, its first stages, patch, batch."""
+"""Preset, its first stages (with half their channels), patch, batch: with few weights for their activations."""
 NETWORKS = ("vanilla", "attention", "prosma")
 MARKS = "<!-- made by benchmarks/planner_estimate.py -->", "<!-- end -->"
 
@@ -44,6 +44,7 @@ def shortened(preset: str, stages: int, patch: tuple[int, ...], batch: int) -> S
         if isinstance(value, list):
             kwargs[key] = value[: stages - 1 if key == "n_conv_per_stage_decoder" else stages]
     kwargs["n_stages"] = stages
+    kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]
     return setting.resized(patch, batch)
 
 

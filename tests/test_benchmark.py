@@ -211,6 +211,23 @@ def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tin
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "tinyPlans.json"]
 
 
+def test_a_network_that_does_not_fit_beside_the_others_keeps_what_was_measured_alone(setting):
+    def build(name):
+        made = contender(name, setting, CPU)
+        if name == "prosma":
+
+            def fail():
+                raise MemoryError
+
+            made.inference = fail
+        return made
+
+    results = measure({name: lambda name=name: build(name) for name in ("vanilla", "prosma")}, CPU, rounds=1)
+    assert results["prosma"]["out_of_memory"] == "inference, with the others in memory"
+    assert set(results["prosma"]["ratios"]) == {"step_seconds", "kept_bytes", "peak_bytes"}
+    assert "inference_seconds" in results["vanilla"]
+
+
 def test_the_presets_are_plans_of_the_shapes_that_nnunet_makes():
     assert tuple(PRESETS) == benchmark_command.PRESETS
     assert tuple(TRAINERS) == benchmark_command.NETWORKS

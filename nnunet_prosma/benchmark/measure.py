@@ -41,20 +41,18 @@ def measure(
         contenders: dict[str, Contender] = {}
         for name, build in builders.items():
             if "out_of_memory" not in results[name]:
-                _survive(results[name], "all networks together", lambda: contenders.update({name: build()}))  # noqa: B023
-        rounds_of: dict[str, dict[str, list[float]]] = {}
+                _survive(results[name], "being built beside the others", lambda: contenders.update({name: build()}))  # noqa: B023
         for quantity, what in (("step_seconds", "training_step"), ("inference_seconds", "inference")):
-            bar.set_postfix_str("training steps" if what == "training_step" else "inference")
+            bar.set_postfix_str(what.replace("_", " "))
             calls = {name: getattr(contender, what) for name, contender in contenders.items()}
             times = interleaved(calls, rounds=rounds, warmup=WARMUP, device=device, advance=bar.update) if calls else {}
             for name in calls:
                 if name not in times:
-                    results[name].setdefault("out_of_memory", f"{bar.postfix}, in turn")
+                    results[name]["out_of_memory"] = f"{what.replace('_', ' ')}, with the others in memory"
                     del contenders[name]
                     continue
                 middle, spread = middle_and_spread(times[name])
                 results[name][quantity] = {"median": middle, "spread": spread, "rounds": times[name]}
-            rounds_of[quantity] = times
             for contender in contenders.values():
                 contender.forget_gradients()
         bar.set_postfix_str("stages")
