@@ -161,6 +161,21 @@ def test_a_network_of_ones_own_can_be_measured(setting):
     assert results["mine"]["parameters"] < results["vanilla"]["parameters"]
 
 
+@pytest.mark.parametrize("ignore", [False, True])
+def test_a_planned_data_set_is_found_by_its_number_and_regions_have_a_map_each(tiny, tmp_path, monkeypatch, ignore):
+    folder = tmp_path / "preprocessed" / "Dataset009_Toy"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("nnUNet_preprocessed", str(folder.parent))
+    (folder / "minePlans.json").write_text(tiny.read_text())
+    labels = {"background": 0, "whole": [1, 2], "core": 2} | ({"ignore": 3} if ignore else {})
+    dataset_json = {"channel_names": {"0": "a", "1": "b"}, "labels": labels, "regions_class_order": [1, 2]}
+    (folder / "dataset.json").write_text(json.dumps(dataset_json))
+    one = contender("prosma", settings.from_dataset("9", "3d_fullres", "minePlans"), CPU)
+    assert one.batch["data"].shape == (2, 2, 16, 16, 16)
+    assert one.batch["target"][0].shape == (2, 2 + ignore, 16, 16, 16)
+    one.training_step()
+
+
 def test_gated_plans_are_compared_with_the_vanilla_network_of_the_same_shape(setting):
     architecture = setting.configured["architecture"]
     plain = contender("vanilla", setting, CPU).network

@@ -48,7 +48,7 @@ def stage_table(name: str, result: dict[str, Any], vanilla: dict[str, Any]) -> s
 
 def _row(cells: Any, widths: tuple[int, ...] = WIDTHS) -> str:
     first, *others = zip(cells, widths, strict=True)
-    return f"{first[0]:{first[1]}}" + "".join(f"{cell:>{width}}" for cell, width in others)
+    return (f"{first[0]:{first[1]}}" + "".join(f"{cell:>{width}}" for cell, width in others)).rstrip()
 
 
 def _number(value: float | None, unit: float) -> str:
