@@ -8,9 +8,11 @@ from nnunet_prosma import __version__
 from nnunet_prosma.errors import InputError
 
 SUBCOMMANDS = {
+    "benchmark": ("nnunet_prosma.benchmark", "measure what gates cost on a plan's network, in time and in memory"),
     "compare": ("nnunet_prosma.compare.command", "hold trainings against each other: fairness, statistics, a report"),
     "demo": ("nnunet_prosma.demo", "train vanilla and gated nnU-Net on phantoms, and show both: a few minutes"),
     "doctor": ("nnunet_prosma.doctor", "say whether nnU-Net finds the trainers here, and what to do if not"),
+    "plan": ("nnunet_prosma.plan", "plan a data set with the gates in the network and in the memory it may take"),
     "trainer-path": ("nnunet_prosma.trainer_path", "print the directory for an export of nnUNet_extTrainer"),
 }
 

@@ -1,0 +1,79 @@
+"""Parameters and floating-point operations, and each gate's part in them and in the time of a forward pass."""
+
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunet_prosma.decoder import gates_of
+
+
+def parameter_count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def flops(module: nn.Module, *shapes: Sequence[int]) -> int:
+    """torch's count for a forward pass on inputs of these shapes: two for each multiplication with an addition.
+
+    On the meta device, so without arithmetic; elementwise operations and norms do not count.
+    """
+    on_meta = deepcopy(module).to("meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        on_meta(*(torch.empty(*shape, device="meta") for shape in shapes))
+    return counter.get_total_flops()
+
+
+def decoder_stages(network: nn.Module, batch: int, patch: Sequence[int]) -> list[dict[str, Any]]:
+    """Of each gate, from the coarsest stage to the finest: size, channels, parameters and operations."""
+    stages = []
+    decoder: Any = network.decoder
+    sizes = decoder.skip_sizes(patch)
+    for s, (_, gate) in enumerate(gates_of(network)):
+        channels, size = decoder.encoder.output_channels[-(s + 2)], sizes[-(s + 2)]
+        shape = (batch, channels, *size)
+        stages.append(
+            {
+                "size": list(size),
+                "channels": channels,
+                "parameters": parameter_count(gate),
+                "flops": flops(gate, shape, shape),
+            }
+        )
+    return stages
+
+
+def seconds_before_each_stage(
+    network: nn.Module, forward: Callable[[], object], synchronize: Callable[[], object] = lambda: None
+) -> tuple[list[float], float]:
+    """Of one forward pass: the time of each stage's gate and concatenation, the coarsest first, and of the whole.
+
+    That is from the end of the transposed convolution to the start of the decoder's block, the same two places in a
+    vanilla network, whose time there is that of the concatenation alone, and in a gated one by whichever path.
+    """
+    decoder: Any = network.decoder
+    spent: list[float] = []
+    marks: list[float] = []
+
+    def mark(*_: object) -> None:
+        synchronize()
+        marks.append(time.perf_counter())
+
+    def stop(*_: object) -> None:
+        mark()
+        spent.append(marks[-1] - marks[-2])
+
+    handles = [module.register_forward_hook(mark) for module in decoder.transpconvs]
+    handles += [module.register_forward_pre_hook(stop) for module in decoder.stages]
+    try:
+        mark()
+        begin = marks[-1]
+        forward()
+        mark()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return spent, marks[-1] - begin

@@ -1,0 +1,116 @@
+"""All measurements of several networks on one setting, one network after the other and then in turn."""
+
+import gc
+from collections.abc import Callable, Mapping
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from nnunet_prosma.architectures.gated_unet import GatedUNet
+from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count, seconds_before_each_stage
+from nnunet_prosma.benchmark.contender import Contender
+from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
+from nnunet_prosma.benchmark.timing import interleaved, middle_and_spread, ratio_by_round
+
+WARMUP = 2
+STAGE_ROUNDS = 3
+QUANTITIES = ("step_seconds", "inference_seconds", "kept_bytes", "peak_bytes")
+
+Builders = Mapping[str, Callable[[], Contender]]
+
+
+def measure(
+    builders: Builders, device: torch.device, rounds: int, reference: str = "vanilla"
+) -> dict[str, dict[str, Any]]:
+    """By name of a network: what it has, takes and keeps, and the ratio of each of QUANTITIES to the reference.
+
+    Memory is measured with one network on the device at a time; times in turn, with all that fitted alive together.
+    A network that runs out of memory has "out_of_memory", which names where, and only what was measured before.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    with tqdm(total=len(builders) * (1 + 2 * (WARMUP + rounds)), desc="benchmark", unit="run") as bar:
+        for name, build in builders.items():
+            bar.set_postfix_str(f"{name}: memory")
+            results[name] = {}
+            _survive(results[name], "a training step", lambda: _alone(build(), device, results[name]))  # noqa: B023
+            _release(device)
+            bar.update()
+        contenders: dict[str, Contender] = {}
+        for name, build in builders.items():
+            if "out_of_memory" not in results[name]:
+                _survive(results[name], "being built beside the others", lambda: contenders.update({name: build()}))  # noqa: B023
+        for quantity, what in (("step_seconds", "training_step"), ("inference_seconds", "inference")):
+            bar.set_postfix_str(what.replace("_", " "))
+            calls = {name: getattr(contender, what) for name, contender in contenders.items()}
+            times = interleaved(calls, rounds=rounds, warmup=WARMUP, device=device, advance=bar.update) if calls else {}
+            for name in calls:
+                if name not in times:
+                    results[name]["out_of_memory"] = f"{what.replace('_', ' ')}, with the others in memory"
+                    del contenders[name]
+                    continue
+                middle, spread = middle_and_spread(times[name])
+                results[name][quantity] = {"median": middle, "spread": spread, "rounds": times[name]}
+            for contender in contenders.values():
+                contender.forget_gradients()
+        bar.set_postfix_str("stages")
+        for name, contender in contenders.items():
+            _survive(results[name], "the stages", partial(_stages, contender, device, results[name]))
+    for result in results.values():
+        result["ratios"] = _ratios(result, results.get(reference, {}))
+    return results
+
+
+def _alone(contender: Contender, device: torch.device, result: dict[str, Any]) -> None:
+    """What is measured with no other network on the device; the first step also makes the momentum."""
+    network, shape = contender.network, contender.batch["data"].shape
+    result["parameters"] = parameter_count(network)
+    result["flops"] = flops(network, shape)
+    if isinstance(network, GatedUNet):
+        result["stages"] = decoder_stages(network, shape[0], shape[2:])
+    contender.training_step()
+    contender.forget_gradients()
+    result["kept_bytes"] = kept_activations(contender.training_forward, network)
+    contender.forget_gradients()
+    result["peak_bytes"] = peak_memory(contender.training_step, contender.standing_tensors(), device)
+
+
+def _stages(contender: Contender, device: torch.device, result: dict[str, Any]) -> None:
+    """Each stage's part in the time of a forward pass, measured apart from the timed rounds."""
+    synchronize = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type, lambda: None)
+    passes = [
+        seconds_before_each_stage(contender.network, contender.inference, synchronize) for _ in range(STAGE_ROUNDS)
+    ]
+    shares = [median(spent[s] / whole for spent, whole in passes) for s in range(len(passes[0][0]))]
+    result["forward_share_before_stage"] = shares
+
+
+def _ratios(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:
+    ratios = {}
+    for quantity in QUANTITIES:
+        mine, other = result.get(quantity), reference.get(quantity)
+        if mine is None or other is None:
+            continue
+        if isinstance(mine, dict):
+            ratios[quantity] = ratio_by_round(mine["rounds"], other["rounds"])
+        else:
+            ratios[quantity] = mine / other
+    return ratios
+
+
+def _survive(result: dict[str, Any], where: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        result["out_of_memory"] = where
+
+
+def _release(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.compiler.reset()  # else what was measured so far counts against the recompilations that dynamo allows
+        torch.cuda.empty_cache()

@@ -1,0 +1,158 @@
+"""What is measured: plans, one configuration of them, and a dataset.json, from a data set, a file or built in."""
+
+import json
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
+from nnunetv2.paths import nnUNet_preprocessed
+from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_prosma.errors import InputError
+
+LABELS = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1, "lesion": 2}, "file_ending": ".nii.gz"}
+"""Of the presets, and of a plans file without a dataset.json beside it: one channel, two structures."""
+
+
+class Preset(NamedTuple):
+    spacing: tuple[float, ...]
+    patch: tuple[int, ...]
+    batch: int
+    blocks: tuple[int, ...]
+    """Of each stage of the encoder, as nnU-Net's planner has them; more than one number means residual blocks."""
+
+
+PRESETS = {
+    "3d": Preset((1.0, 1.0, 1.0), (128, 128, 128), 2, (2,)),
+    "2d": Preset((1.0, 1.0), (512, 512), 12, (2,)),
+    "3d-aniso": Preset((3.6, 0.625, 0.625), (20, 320, 256), 2, (2,)),
+    "resenc-m": Preset((1.0, 1.0, 1.0), (128, 128, 128), 2, (1, 3, 4, 6, 6, 6, 6)),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    plans: dict[str, Any]
+    """With the one configuration, its inheritance resolved."""
+    configuration: str
+    dataset_json: dict[str, Any]
+
+    @property
+    def configured(self) -> dict[str, Any]:
+        configured: dict[str, Any] = self.plans["configurations"][self.configuration]
+        return configured
+
+    def resized(self, patch: Sequence[int] | None, batch: int | None) -> "Setting":
+        """The same network on another patch and batch."""
+        plans = deepcopy(self.plans)
+        configured = plans["configurations"][self.configuration]
+        if patch is not None:
+            strides = [
+                math.prod(axis) for axis in zip(*configured["architecture"]["arch_kwargs"]["strides"], strict=True)
+            ]
+            if len(patch) != len(strides) or any(p % s for p, s in zip(patch, strides, strict=True)):
+                raise InputError(
+                    f"--patch must name {len(strides)} sizes that the network's total strides "
+                    f"{' '.join(map(str, strides))} divide, got {' '.join(map(str, patch))}"
+                )
+            if tuple(patch) == tuple(strides):
+                raise InputError(
+                    f"--patch {' '.join(map(str, patch))} leaves a single voxel at the bottleneck, which cannot be "
+                    f"normalised; name a larger one"
+                )
+            configured["patch_size"] = list(patch)
+        if batch is not None:
+            if batch < 1:
+                raise InputError(f"--batch must be at least 1, got {batch}")
+            configured["batch_size"] = batch
+        return Setting(self.name, plans, self.configuration, self.dataset_json)
+
+
+def from_preset(name: str) -> Setting:
+    """Plans as nnU-Net's planner makes them for this spacing and patch."""
+    if name not in PRESETS:
+        raise InputError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    spacing, patch, batch, blocks = PRESETS[name]
+    dimensions, residual = len(patch), len(blocks) > 1
+    _, strides, kernels, _, _ = get_pool_and_conv_props(spacing, patch, 4, 999999)
+    stages = len(strides)
+    most = 512 if dimensions == 2 else 320
+    architecture = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet."
+        + ("ResidualEncoderUNet" if residual else "PlainConvUNet"),
+        "arch_kwargs": {
+            "n_stages": stages,
+            "features_per_stage": [min(32 * 2**stage, most) for stage in range(stages)],
+            "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
+            "kernel_sizes": [list(kernel) for kernel in kernels],
+            "strides": [list(stride) for stride in strides],
+            "n_blocks_per_stage" if residual else "n_conv_per_stage": list(blocks if residual else blocks * stages)[
+                :stages
+            ],
+            "n_conv_per_stage_decoder": [1 if residual else 2] * (stages - 1),
+            "conv_bias": True,
+            "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+    configured = {
+        "data_identifier": name,
+        "patch_size": list(patch),
+        "batch_size": batch,
+        "spacing": list(spacing),
+        "batch_dice": dimensions == 2,
+        "architecture": architecture,
+    }
+    configuration = "2d" if dimensions == 2 else "3d_fullres"
+    plans = {
+        "dataset_name": "Dataset000_Preset",
+        "plans_name": name,
+        "label_manager": "LabelManager",
+        "configurations": {configuration: configured},
+    }
+    return Setting(f"preset {name}", plans, configuration, LABELS)
+
+
+def from_file(path: Path, configuration: str) -> Setting:
+    """A plans file, and the dataset.json beside it, where nnU-Net puts one."""
+    plans = _read(path, "the plans file")
+    beside = path.with_name("dataset.json")
+    dataset_json = _read(beside, "dataset.json") if beside.exists() else LABELS
+    if configuration not in plans.get("configurations", {}):
+        raise InputError(
+            f"{path} has no configuration {configuration!r}; it has {', '.join(plans.get('configurations', {}))}"
+        )
+    resolved = deepcopy(PlansManager(plans).get_configuration(configuration).configuration)
+    return Setting(str(path), {**plans, "configurations": {configuration: resolved}}, configuration, dataset_json)
+
+
+def from_dataset(dataset: str, configuration: str, plans_name: str) -> Setting:
+    """The plans of a data set in nnU-Net's folder of preprocessed data."""
+    if not nnUNet_preprocessed.is_set():
+        raise InputError("-d needs the environment variable nnUNet_preprocessed, as nnU-Net does; or name --plans FILE")
+    try:
+        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
+    except RuntimeError as error:
+        raise InputError(f"no single data set {dataset} is in nnU-Net's folders; see nnunet-prosma doctor") from error
+    return from_file(Path(nnUNet_preprocessed) / name / f"{plans_name}.json", configuration)
+
+
+def _read(path: Path, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {what} {path}: {getattr(error, 'strerror', None) or error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{what} {path} must hold a JSON object")
+    return content

@@ -1,0 +1,169 @@
+"""nnunet-prosma plan: nnU-Net's experiment planning with the gates counted, under plans names of its own."""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunet_prosma.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_prosma.planner import GatedPlannerMixin
+
+PLANNERS = {
+    "default": "ExperimentPlanner",
+    "ResEnc": "ResEncUNetPlanner",
+    "ResEncM": "nnUNetPlannerResEncM",
+    "ResEncL": "nnUNetPlannerResEncL",
+    "ResEncXL": "nnUNetPlannerResEncXL",
+}
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="nnunet-prosma plan",
+        description="Plan data sets as nnUNetv2_plan_experiment does, with a gate on each skip of the network and its "
+        "memory counted. The fingerprint must have been extracted; preprocessing and training are nnU-Net's commands.",
+    )
+    parser.add_argument("-d", metavar="DATASET", nargs="+", required=True, help="data sets, by number or name")
+    parser.add_argument(
+        "-pl",
+        metavar="PLANNER",
+        default="default",
+        help=f"one of {', '.join(PLANNERS)}, or nnU-Net's name for it; default: %(default)s",
+    )
+    parser.add_argument(
+        "-gpu_memory_target",
+        metavar="GB",
+        type=float,
+        help="default: the planner's. Plans of another target are named after it, nnUNetProSMAPlans_24G for 24",
+    )
+    parser.add_argument(
+        "-overwrite_target_spacing", metavar="MM", type=float, nargs=3, help="of 3d_fullres, as in nnU-Net"
+    )
+    parser.add_argument("-preprocessor_name", metavar="CLASS", default="DefaultPreprocessor", help="as in nnU-Net")
+    parser.add_argument("-overwrite_plans_name", metavar="NAME", help="instead of nnUNetProSMA...Plans")
+    parser.add_argument(
+        "--gate", metavar="SETTING", nargs="+", default=[], help="lam=0.1 dilations=1,2 ..., or all as a JSON object"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace gated plans of that name")
+    options = parser.parse_args(arguments)
+    for dataset in options.d:
+        print(plan(dataset, options))
+    return 0
+
+
+def plan(dataset: str, options: argparse.Namespace) -> str:
+    """Plan one data set, and say what came out of it and how to go on."""
+    if options.pl not in PLANNERS and options.pl not in PLANNERS.values():
+        raise InputError(f"-pl must be one of {', '.join(PLANNERS)} (or nnU-Net's name for it), got {options.pl!r}")
+    if options.gpu_memory_target is not None and not options.gpu_memory_target > 0:
+        raise InputError(f"-gpu_memory_target must be above 0 GB, got {options.gpu_memory_target}")
+    name = options.overwrite_plans_name
+    if name is not None and (not name or name != Path(name).name):
+        raise InputError(f"-overwrite_plans_name must be a file's name without folder and ending, got {name!r}")
+    gate = gate_settings(options.gate)
+    _require_folders()
+    from nnunet_prosma.planner import PLANNERS as CLASSES
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "WARNING: You are running nnUNetPlanner", UserWarning)
+            planner = CLASSES[PLANNERS.get(options.pl, options.pl)](
+                int(dataset) if dataset.isdigit() else dataset,
+                options.gpu_memory_target,
+                options.preprocessor_name,
+                name,
+                options.overwrite_target_spacing,
+                gate=gate,
+                overwrite=options.overwrite,
+            )
+            _refuse_foreign_plans(planner)
+            plans = planner.plan_experiment()
+    except FileNotFoundError as error:
+        raise InputError(f"data set {dataset} cannot be planned: {error.filename} does not exist") from error
+    except RuntimeError as error:
+        raise InputError(f"data set {dataset} cannot be planned: {' '.join(str(error).split())}") from error
+    return _summary(planner, plans)
+
+
+def gate_settings(words: Sequence[str]) -> dict[str, Any]:
+    """Settings of GateConfig from NAME=VALUE words, values in JSON or comma-separated, or from one JSON object."""
+    from nnunet_prosma.gate import GateConfig
+
+    settings: dict[str, Any] = {}
+    for word in words:
+        if word.lstrip().startswith("{"):
+            whole = _json_or(word, None)
+            settings.update(whole if isinstance(whole, dict) else _refuse(word))
+            continue
+        key, equals, value = word.partition("=")
+        if not equals:
+            _refuse(word)
+        settings[key] = _json_or(f"[{value}]", None) if "," in value else _json_or(value, value)
+        if key == "dilations" and isinstance(settings[key], int):
+            settings[key] = [settings[key]]
+    try:
+        return GateConfig.of(settings).to_dict()
+    except ValueError as error:
+        raise InputError(f"--gate: {error}") from error
+
+
+def _json_or(text: str, otherwise: Any) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return otherwise
+
+
+def _refuse(word: str) -> dict[str, Any]:
+    raise InputError(f"--gate takes NAME=VALUE, such as lam=0.1, or one JSON object, got {word!r}")
+
+
+def _require_folders() -> None:
+    missing = [name for name in FOLDERS if not os.environ.get(name)]
+    if missing:
+        raise InputError(f"planning needs nnU-Net's folders: set the environment variable {' and '.join(missing)}")
+
+
+def _refuse_foreign_plans(planner: "GatedPlannerMixin") -> None:
+    """--overwrite is for gated plans, never for those of nnU-Net or of the user."""
+    from nnunet_prosma.planner import PLANNERS as CLASSES
+
+    path = planner.plans_file(planner.plans_identifier)
+    if path.exists():
+        by = json.loads(path.read_text()).get("experiment_planner_used")
+        if by not in {gated.__name__ for gated in CLASSES.values()}:
+            raise InputError(
+                f"{path} is there already and was planned by {by}, not here; choose another -overwrite_plans_name"
+            )
+
+
+def _summary(planner: "GatedPlannerMixin", plans: dict[str, Any]) -> str:
+    path = planner.plans_file(planner.plans_identifier)
+    lines = [f"{path}"]
+    to_preprocess = []
+    for name, configured in plans["configurations"].items():
+        if "patch_size" not in configured:
+            lines.append(f"  {name}: as {configured['inherits_from']}")
+            continue
+        patch = "x".join(str(int(size)) for size in configured["patch_size"])
+        network = configured["architecture"]["network_class_name"].rpartition(".")[-1]
+        there = (path.parent / configured["data_identifier"]).is_dir()
+        data = f"data {configured['data_identifier']}, {'preprocessed already' if there else 'to be preprocessed'}"
+        lines.append(f"  {name}: {network}, patch {patch}, batch {configured['batch_size']}; {data}")
+        to_preprocess += [] if there else [name]
+    number = int(planner.dataset_name[len("Dataset") :].split("_")[0])
+    if to_preprocess:
+        lines.append(
+            f"next: nnUNetv2_preprocess -d {number} -plans_name {planner.plans_identifier} -c {' '.join(to_preprocess)}"
+        )
+    configuration = "3d_fullres" if "3d_fullres" in plans["configurations"] else "2d"
+    lines.append(f"then: nnUNetv2_train {number} {configuration} 0 -p {planner.plans_identifier}")
+    return "\n".join(lines)
