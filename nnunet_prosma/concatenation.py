@@ -1,7 +1,11 @@
 """The signal and the gated skip in one tensor, and by which path it is computed.
 
-The reference path is the gate's own forward and a concatenation. The fused path does the same on a CPU in less time and
-memory. Both give the same values and gradients to rounding.
+- reference: the gate's own forward and a concatenation; autograd keeps every latent field.
+- recomputed: the same, but autograd keeps the skip and the signal only, which the network keeps anyway, and runs the
+  gate's forward again in the backward pass. A network with gates then needs hardly more memory than without.
+- fused: the recomputed one written by hand for a CPU, where it takes much less time.
+
+All give the same values and gradients to rounding.
 """
 
 import os
@@ -10,35 +14,40 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from nnunet_prosma.fused import fused_concatenation
 from nnunet_prosma.gate import AttentionGate, ProSMAGate
 
 VARIABLE = "NNUNET_PROSMA_PATH"
-"""Environment variable that forces a path; without it, fused is taken where it can be."""
-PATHS = ("fused", "reference")
+"""Environment variable that forces a path; without it, fused is taken where it can be, else recomputed."""
+PATHS = ("fused", "recomputed", "reference")
 
 
 def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> Tensor:
     """(B, Cg + Cx, *S): the signal, and behind it the gated skip."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # a compiler fuses by itself, an export wants plain ops
+    if torch.jit.is_tracing():  # an export wants plain operations
         return torch.cat((signal, gate(skip, signal)), 1)
     wanted = forced_path()
-    obstacle = fused_obstacle(gate, skip.device) or _passing_obstacle(gate, skip, signal)
-    if wanted == "fused" and obstacle:
-        _say_once(f"{VARIABLE}=fused, but {obstacle}: such a gate takes the reference path")
-    if wanted == "reference" or obstacle:
+    if not torch.compiler.is_compiling() and wanted in (None, "fused"):
+        obstacle = fused_obstacle(gate, skip.device) or _passing_obstacle(gate, skip, signal)
+        if obstacle is None:
+            assert isinstance(gate, ProSMAGate)
+            return fused_concatenation(gate, skip, signal)
+        if wanted == "fused":
+            _say_once(f"{VARIABLE}=fused, but {obstacle}: such a gate takes the recomputed path")
+    if wanted == "reference" or not torch.is_grad_enabled():
         return torch.cat((signal, gate(skip, signal)), 1)
-    assert isinstance(gate, ProSMAGate)
-    return fused_concatenation(gate, skip, signal)
+    gated = checkpoint(gate, skip, signal, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat((signal, gated), 1)
 
 
 def chosen_path(gate: ProSMAGate | AttentionGate, device: torch.device) -> str:
     """Which path this gate takes on this device, and why, in a few words for a log."""
-    if forced_path() == "reference":
-        return f"reference ({VARIABLE} is set)"
+    if forced_path() in ("recomputed", "reference"):
+        return f"{forced_path()} ({VARIABLE} is set)"
     obstacle = fused_obstacle(gate, device)
-    return f"reference ({obstacle})" if obstacle else "fused"
+    return f"recomputed ({obstacle})" if obstacle else "fused"
 
 
 def forced_path() -> str | None:
@@ -67,10 +76,8 @@ def _passing_obstacle(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Te
     """Why it cannot serve this call."""
     if gate._forward_hooks or gate._forward_pre_hooks:
         return "somebody looks into the gate's forward by a hook"
-    if not skip.dtype == signal.dtype == next(gate.parameters()).dtype or skip.dtype not in (
-        torch.float32,
-        torch.float64,
-    ):
+    precisions = {skip.dtype, signal.dtype, next(gate.parameters()).dtype}
+    if len(precisions) > 1 or not precisions <= {torch.float32, torch.float64}:
         return "the fused path is for one precision, float32 or float64"
     if _autocast_on_cpu():
         return "the fused path does not work under autocast"

@@ -87,9 +87,9 @@ def test_a_changed_file_is_another_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_tables_of_a_thousand_cases_and_ten_labels_take_less_than_10_seconds(tmp_path):
+def test_tables_of_a_thousand_cases_and_ten_labels_take_seconds(tmp_path):
     runs = [random_run(tmp_path, t, cases=1000, labels=10, seed=s, absent=0.02) for s, t in enumerate(("A", "B"))]
     main(["compare", "--folders", *map(str, runs), "-o", str(tmp_path / "warm"), "--tables-only"])
     start = time.process_time()
     assert main(["compare", "--folders", *map(str, runs), "-o", str(tmp_path / "report"), "--tables-only"]) == 0
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 40  # about 7 on a quiet machine; something quadratic would take minutes

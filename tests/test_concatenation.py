@@ -101,7 +101,20 @@ def test_only_what_needs_a_gradient_gets_one():
         assert not fused_concatenation(gate, skip, signal).requires_grad
 
 
-def test_autograd_keeps_the_skip_the_concatenation_and_psi_and_no_latent_field():
+@pytest.mark.parametrize("kind", ["prosma", "attention"])
+def test_the_recomputed_path_has_the_values_and_gradients_of_the_definition(kind, monkeypatch):
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (9, 7), 3, GateConfig(lam=0.3))
+    if kind == "attention":
+        gate = AttentionGate(nn.Conv2d, 12, 10).double()
+    expected = values_and_gradients(reference, gate, skip, signal)
+    monkeypatch.setenv(VARIABLE, "recomputed")
+    assert_equal(values_and_gradients(gated_concatenation, gate, skip, signal), expected, 0, 1e-12)
+
+
+@pytest.mark.parametrize("path", ["fused", "recomputed"])
+def test_autograd_keeps_no_latent_field(path, monkeypatch):
+    """But the skip, and the concatenation with psi (fused) or the signal (recomputed)."""
+    monkeypatch.setenv(VARIABLE, path)
     gate, skip, signal = gate_and_inputs(nn.Conv2d, (32, 32), 3, GateConfig(), torch.float32)
     kept = {}
 
@@ -110,10 +123,11 @@ def test_autograd_keeps_the_skip_the_concatenation_and_psi_and_no_latent_field()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        out = fused_concatenation(gate, skip, signal)
+        out = gated_concatenation(gate, skip, signal)
     for parameter in gate.parameters():
         kept.pop(parameter.untyped_storage().data_ptr(), None)
-    assert sorted(kept.values()) == sorted(4 * n for n in (skip.numel(), out.numel(), 3 * 32 * 32))
+    beside = [out.numel(), 3 * 32 * 32] if path == "fused" else [signal.numel()]
+    assert sorted(kept.values()) == sorted(4 * n for n in [skip.numel(), *beside])
 
 
 def test_a_network_trains_alike_on_both_paths(monkeypatch):
@@ -134,18 +148,23 @@ def calls_of_forward(gate, monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize(("forced", "calls"), [(None, 0), ("fused", 0), ("reference", 1)])
-def test_the_path_can_be_forced(monkeypatch, forced, calls):
+@pytest.mark.parametrize(
+    ("forced", "forward", "with_backward"),
+    [(None, 0, 0), ("fused", 0, 0), ("recomputed", 1, 2), ("reference", 1, 1)],
+)
+def test_the_path_can_be_forced(monkeypatch, forced, forward, with_backward):
     gate, skip, signal = gate_and_inputs(nn.Conv2d, (8, 6), 3, GateConfig())
     if forced:
         monkeypatch.setenv(VARIABLE, forced)
     seen = calls_of_forward(gate, monkeypatch)
-    gated_concatenation(gate, skip, signal)
-    assert len(seen) == calls
+    out = gated_concatenation(gate, skip, signal)
+    assert len(seen) == forward
+    out.sum().backward()
+    assert len(seen) == with_backward
 
 
 @pytest.mark.parametrize("hinder", ["norm", "hook", "autocast", "half precision"])
-def test_what_the_fused_path_cannot_do_takes_the_reference_path(hinder, monkeypatch):
+def test_what_the_fused_path_cannot_do_takes_the_recomputed_path(hinder, monkeypatch):
     config = GateConfig(norm="instance") if hinder == "norm" else GateConfig()
     gate, skip, signal = gate_and_inputs(nn.Conv2d, (8, 6), 3, config, torch.float32)
     if hinder == "hook":
@@ -171,17 +190,19 @@ def test_a_forced_path_that_cannot_run_is_said_once(monkeypatch):
 
 def test_an_unknown_path_is_an_error(monkeypatch):
     monkeypatch.setenv(VARIABLE, "triton")
-    with pytest.raises(ValueError, match=f"{VARIABLE} must be one of fused, reference, or unset, got 'triton'"):
+    with pytest.raises(
+        ValueError, match=f"{VARIABLE} must be one of fused, recomputed, reference, or unset, got 'triton'"
+    ):
         gated_concatenation(*gate_and_inputs(nn.Conv2d, (8, 6), 3, GateConfig()))
 
 
 def test_the_chosen_path_is_said_with_its_reason(monkeypatch):
     gate = ProSMAGate(nn.Conv2d, 16, 16)
     assert chosen_path(gate, CPU) == "fused"
-    assert chosen_path(gate, torch.device("cuda")) == "reference (the fused path is for the CPU, not cuda)"
-    assert chosen_path(AttentionGate(nn.Conv2d, 16, 16), CPU) == "reference (the fused path is for ProSMA gates)"
+    assert chosen_path(gate, torch.device("cuda")) == "recomputed (the fused path is for the CPU, not cuda)"
+    assert chosen_path(AttentionGate(nn.Conv2d, 16, 16), CPU) == "recomputed (the fused path is for ProSMA gates)"
     channel_only = ProSMAGate(nn.Conv2d, 16, 16, 3, GateConfig(spatial=False))
-    assert chosen_path(channel_only, CPU) == "reference (the fused path is for gates with a spatial part)"
+    assert chosen_path(channel_only, CPU) == "recomputed (the fused path is for gates with a spatial part)"
     monkeypatch.setenv(VARIABLE, "reference")
     assert chosen_path(gate, CPU) == f"reference ({VARIABLE} is set)"
 

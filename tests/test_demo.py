@@ -165,7 +165,12 @@ def test_ctrl_c_stops_the_command_and_all_its_children(tmp_path):
         f"pathlib.Path({str(tmp_path / 'log.txt')!r}), os.environ)\n"
         "sys.exit(command.main(['demo']))"
     )
-    process = subprocess.Popen([sys.executable, "-c", demo], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", demo],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     while not (pid.exists() and pid.read_text()):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)

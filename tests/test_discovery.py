@@ -72,7 +72,7 @@ class Environment:
         succeed(self.python, "-m", "pip", "-q", "--disable-pip-version-check", *arguments)
 
     def install(self, *arguments):
-        self.pip("install", "--no-deps", "--no-build-isolation", "--force-reinstall", *arguments)
+        self.pip("install", "--no-deps", "--force-reinstall", *arguments)
 
     def where(self, trainer="nnUNetTrainerProSMA", **variables):
         """The file of the trainer's class, found from another directory, in a process that this environment spawns."""
