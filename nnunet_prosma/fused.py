@@ -15,6 +15,7 @@ Shapes: x (n, Cx, P), g (n, Cg, P) and latent fields (n, P, Ca) have their P = D
 convolution a field is split into phases, (phases * n, D', H', W', Ca), with D = 1 in 2D.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ from nnunet_prosma.gate import ProSMAGate
 from nnunet_prosma.prox import soft_threshold
 
 CHUNK_VOXELS = 1 << 16
-"""2D samples are taken together until they have as many voxels: a pass over fewer is mostly overhead."""
+"""Samples are taken together until they have as many voxels: a pass over fewer is mostly overhead."""
 
 
 def fused_concatenation(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> Tensor:
@@ -121,9 +122,8 @@ class _Field:
         return self.parameters[f"{name}.weight"].flatten(1)
 
     def chunks(self, samples: int) -> Iterator[slice]:
-        """Samples that are worked on together; a depth axis that is convolved wants them one by one."""
-        depth, height, width = self.size
-        step = 1 if depth > 1 else max(1, CHUNK_VOXELS // (height * width))
+        """Samples that are worked on together."""
+        step = max(1, CHUNK_VOXELS // math.prod(self.size))
         return (slice(start, min(start + step, samples)) for start in range(0, samples, step))
 
     def response(self, x: Tensor, g: Tensor) -> _Response:
@@ -145,7 +145,7 @@ class _Field:
     def split(self, field: Tensor, kernel: Tensor, dilation: int) -> Tensor:
         """(n, P, Ca) -> (phases * n, D', H', W', Ca), zeros added at the end where a phase would be shorter."""
         n, channels = len(field), self.latent
-        strides = [dilation if k > 1 else 1 for k in kernel.shape[2:]]
+        strides = _strides(kernel, dilation)
         field = field.view(n, *self.size, channels)
         missing = [-size % stride for size, stride in zip(self.size, strides, strict=True)]
         if any(missing):
@@ -156,7 +156,7 @@ class _Field:
 
     def join(self, split: Tensor, kernel: Tensor, dilation: int) -> Tensor:
         """The inverse of split."""
-        d, h, w = (dilation if k > 1 else 1 for k in kernel.shape[2:])
+        d, h, w = _strides(kernel, dilation)
         _, depth, height, width, channels = split.shape
         field = split.view(d, h, w, -1, depth, height, width, channels).permute(3, 4, 0, 5, 1, 6, 2, 7)
         field = field.reshape(-1, depth * d, height * h, width * w, channels)
@@ -217,6 +217,11 @@ class _Field:
 
 def _batched(matrix: Tensor, like: Tensor) -> Tensor:
     return matrix.expand(len(like), *matrix.shape)
+
+
+def _strides(kernel: Tensor, dilation: int) -> list[int]:
+    """Into how many phases a dilated kernel splits each axis: an axis that it does not reach along stays whole."""
+    return [dilation if k > 1 else 1 for k in kernel.shape[2:]]
 
 
 def _convolve(split: Tensor, kernel: Tensor) -> Tensor:
