@@ -18,7 +18,6 @@ the channel gate are in that of the parameters.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -67,7 +66,7 @@ def _concatenate(
     y[:, : g.shape[1]] = g
     c = field.what(field.context(g))[-1].to(x.dtype) if channel else None
     for part in field.chunks(len(skip)):
-        psi[part] = field.where(field.response(x[part], g[part]))
+        psi[part] = field.where(field.response(field.project(x[part], g[part])))
         gated = torch.mul(x[part], psi[part], out=y[part, g.shape[1] :])
         if c is not None:
             gated.mul_(c[part].unsqueeze(2))
@@ -146,18 +145,6 @@ def _gradients(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Any, ...]:
 _concatenate.register_autograd(_gradients, setup_context=_keep)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """What the gradient of the compatibility field needs of one chunk."""
-
-    v: Tensor
-    """(n, P, Ca), Eq. 1"""
-    scales: list[Tensor]
-    """(n, P, Ca), D_d v for each dilation"""
-    spread: list[Tensor]
-    """what spread_backward wants to have kept, for each dilation"""
-
-
 class _Field:
     """The gate's arithmetic on the weights as matrices, forward and backward."""
 
@@ -189,23 +176,15 @@ class _Field:
         v = torch.baddbmm(self.signal_bias, g.transpose(1, 2), _batched(self.wg.t(), g))
         return v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_()
 
-    def response(self, x: Tensor, g: Tensor) -> Tensor:
-        """Eq. 1 and 2: u (n, P, Ca)."""
-        v = self.project(x, g)
+    def response(self, v: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+        """Eq. 2: u (n, P, Ca). The scales D_d v, each (n, P, Ca), are added to kept if they are wanted."""
         u = self.fuse_bias.expand_as(v).contiguous()
         for dilation, kernel, phi in self.branches:
-            u.baddbmm_(self.depthwise.spread(v, kernel, dilation, self.size)[0], _batched(phi.t(), v))
-        return u
-
-    def kept_response(self, x: Tensor, g: Tensor) -> tuple[Tensor, _Kept]:
-        """The same, and what its gradient needs."""
-        v = self.project(x, g)
-        spread = [self.depthwise.spread(v, kernel, dilation, self.size) for dilation, kernel, _ in self.branches]
-        kept = _Kept(v, *(list(each) for each in zip(*spread, strict=True)))
-        u = self.fuse_bias.expand_as(v).contiguous()
-        for scale, (*_, phi) in zip(kept.scales, self.branches, strict=True):
+            scale = self.depthwise.spread(v, kernel, dilation, self.size)
             u.baddbmm_(scale, _batched(phi.t(), v))
-        return u, kept
+            if kept is not None:
+                kept.append(scale)
+        return u
 
     def sparse(self, u: Tensor) -> Tensor:
         """Eq. 3 and 4: z (n, P, Ca)."""
@@ -248,8 +227,8 @@ class _Field:
         self, x: Tensor, g: Tensor, grad_logit: Tensor, grad_x: Tensor, grad_g: Tensor, grads: dict[str, Tensor]
     ) -> None:
         """From the gradient of psi's logit (n, 1, P): adds to grad_x, grad_g and grads."""
-        u, kept = self.kept_response(x, g)
-        z = self.sparse(u)
+        v, scales = self.project(x, g), list[Tensor]()
+        z = self.sparse(self.response(v, scales))
         grads["psi.bias"] += grad_logit.sum()
         grads["psi.weight"].flatten().add_(torch.bmm(grad_logit, z).sum((0, 1)))
         sign = z.sign_()
@@ -257,15 +236,15 @@ class _Field:
         grads["theta"].sub_(slope * torch.sigmoid(self.parameters["theta"]))
         grad_u = sign.abs_().mul_(grad_logit.transpose(1, 2)).mul_(self.row)  # the threshold's slope is 0 or 1
         grads["fuse.bias"] += grad_u.sum((0, 1))
-        grad_v = torch.zeros_like(kept.v)
+        grad_v = torch.zeros_like(v)
         for m, (dilation, kernel, phi) in enumerate(self.branches):
             grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(phi), len(phi))
-            grad_phi += torch.bmm(grad_u.transpose(1, 2), kept.scales[m]).sum(0)
+            grad_phi += torch.bmm(grad_u.transpose(1, 2), scales.pop(0)).sum(0)
             grad_scale = torch.bmm(grad_u, _batched(phi, grad_u))
-            to_v, to_kernel = self.depthwise.spread_backward(grad_scale, kept.spread[m], kernel, dilation, self.size)
+            to_v, to_kernel = self.depthwise.spread_backward(grad_scale, v, kernel, dilation, self.size)
             grad_v += to_v
             grads[f"branches.{m}.weight"] += to_kernel.view_as(grads[f"branches.{m}.weight"])
-        grad_v.mul_(kept.v > 0)
+        grad_v.mul_(v > 0)
         grads["signal_proj.bias"] += grad_v.sum((0, 1))
         for name, matrix, inputs, grad in (("skip_proj", self.wx, x, grad_x), ("signal_proj", self.wg, g, grad_g)):
             grads[f"{name}.weight"].flatten(1).add_(torch.bmm(inputs, grad_v).sum(0).t())

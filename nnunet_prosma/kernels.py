@@ -22,8 +22,8 @@ VOXELS_PER_SUM = 4096
 """Voxels that one program of the weight gradient adds up."""
 
 
-def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The dilated depthwise convolution of a field, of its shape, and what spread_backward wants to have kept."""
+def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+    """The dilated depthwise convolution of a field, of its shape."""
     out = torch.empty_like(field)
     n, voxels, channels = field.shape
     block = _block(channels)
@@ -33,24 +33,24 @@ def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) ->
         *(field, _taps_first(kernel), out, *size, channels, dilation, *kernel.shape[2:]),
         *(step, block, _sum(field)),
     )
-    return out, field
+    return out
 
 
 def spread_backward(
-    grad: Tensor, kept: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
+    grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """The gradients of spread's field and kernel from that of its result."""
-    grad_field, _ = spread(grad, kernel.flip(2, 3, 4), dilation, size)
     n, voxels, channels = grad.shape
     taps, chunks, block = math.prod(kernel.shape[2:]), triton.cdiv(voxels, VOXELS_PER_SUM), _block(channels)
     dtype = torch.float64 if grad.dtype == torch.float64 else torch.float32
     sums = torch.empty(n, chunks, taps, channels, dtype=dtype, device=grad.device)
     grid = (taps, triton.cdiv(channels, block), n * chunks)
     _kernel_gradient[grid](
-        *(grad, kept, sums, *size, chunks, channels, dilation, *kernel.shape[2:]),
+        *(grad, field, sums, *size, chunks, channels, dilation, *kernel.shape[2:]),
         *(VALUES // block, VOXELS_PER_SUM, block, _sum(grad)),
     )
-    return grad_field, sums.sum((0, 1)).t().reshape(kernel.shape).to(kernel.dtype)
+    grad_kernel = sums.sum((0, 1)).t().reshape(kernel.shape).to(kernel.dtype)
+    return spread(grad, kernel.flip(2, 3, 4), dilation, size), grad_kernel
 
 
 def _taps_first(kernel: Tensor) -> Tensor:

@@ -15,19 +15,18 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 
-def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The dilated depthwise convolution of a field, of its shape, and what spread_backward wants to have kept."""
-    phases = split(field, kernel, dilation, size)
-    return join(_convolve(phases, kernel), kernel, dilation, size), phases
+def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+    """The dilated depthwise convolution of a field, of its shape."""
+    return join(_convolve(split(field, kernel, dilation, size), kernel), kernel, dilation, size)
 
 
 def spread_backward(
-    grad: Tensor, kept: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
+    grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """The gradients of spread's field and kernel from that of its result."""
-    phases = split(grad, kernel, dilation, size)
-    grad_field = join(_convolve(phases, kernel.flip(2, 3, 4)), kernel, dilation, size)
-    return grad_field, _kernel_gradient(phases, kept, kernel)
+    grad = split(grad, kernel, dilation, size)
+    grad_kernel = _kernel_gradient(grad, split(field, kernel, dilation, size), kernel)
+    return join(_convolve(grad, kernel.flip(2, 3, 4)), kernel, dilation, size), grad_kernel
 
 
 def split(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:

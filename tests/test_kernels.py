@@ -37,8 +37,8 @@ def test_values_and_gradients_are_those_of_torchs_convolution(module, size, kern
     grad = torch.randn(expected.shape, dtype=torch.float64)
     expected_gradients = torch.autograd.grad(expected, [field, kernel], grad)
     with torch.no_grad():
-        ours, kept = module.spread(field, kernel, dilation, size)
-        gradients = module.spread_backward(grad, kept, kernel, dilation, size)
+        ours = module.spread(field, kernel, dilation, size)
+        gradients = module.spread_backward(grad, field, kernel, dilation, size)
     for mine, theirs in zip((ours, *gradients), (expected, *expected_gradients), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
@@ -49,11 +49,9 @@ def test_the_kernels_add_up_half_precision_in_float32(dtype):
     size, channels = (1, 64, 64), 4
     field, grad = (torch.randn(1, 64 * 64, channels).to(dtype) for _ in range(2))
     kernel = torch.randn(channels, 1, 1, 3, 3).to(dtype)
-    exact = (phases.spread(field.double(), kernel.double(), 2, size)[0],)
-    exact += phases.spread_backward(
-        grad.double(), phases.split(field.double(), kernel, 2, size), kernel.double(), 2, size
-    )
-    ours = (kernels.spread(field, kernel, 2, size)[0], *kernels.spread_backward(grad, field, kernel, 2, size))
+    wide = (grad.double(), field.double(), kernel.double())
+    exact = (phases.spread(*wide[1:], 2, size), *phases.spread_backward(*wide, 2, size))
+    ours = (kernels.spread(field, kernel, 2, size), *kernels.spread_backward(grad, field, kernel, 2, size))
     rounding = torch.finfo(dtype).eps
     for mine, expected in zip(ours, exact, strict=True):
         assert mine.dtype == dtype
