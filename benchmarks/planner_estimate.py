@@ -22,6 +22,7 @@ from nnunet_prosma.benchmark.contender import Contender, contender
 from nnunet_prosma.benchmark.machine import machine
 from nnunet_prosma.benchmark.memory import kept_activations, peak_memory, storage_bytes
 from nnunet_prosma.benchmark.setting import Setting, from_preset
+from nnunet_prosma.concatenation import VARIABLE
 
 PLANS = (
     ("3d", 5, (48, 48, 48), 1),
@@ -33,7 +34,8 @@ PLANS = (
     ("resenc-m", 4, (32, 32, 32), 2),
 )
 """Preset, its first stages (with half their channels), patch, batch: with few weights for their activations."""
-NETWORKS = ("vanilla", "attention", "prosma")
+NETWORKS = (("vanilla", "recomputed"), ("attention", "recomputed"), ("prosma", "recomputed"), ("prosma", "fused"))
+"""Each with the path that its gates take."""
 MARKS = "<!-- made by benchmarks/planner_estimate.py -->", "<!-- end -->"
 
 
@@ -71,10 +73,13 @@ def rows(device: torch.device) -> list[str]:
     ]
     for preset, stages, patch, batch in tqdm(PLANS, desc="plans"):
         setting = shortened(preset, stages, patch, batch)
-        measured = {name: quantities(name, setting, device) for name in NETWORKS}
+        measured = {}
+        for name, path in NETWORKS:
+            os.environ[VARIABLE] = path
+            measured["vanilla" if name == "vanilla" else f"{name}, {path}"] = quantities(name, setting, device)
         vanilla = measured["vanilla"]
         size = "x".join(map(str, patch))
-        for name in NETWORKS:
+        for name in measured:
             cells = []
             for key in ("estimate", "kept", "above_weights", "peak"):
                 value, other = measured[name][key], vanilla[key]

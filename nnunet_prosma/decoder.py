@@ -51,11 +51,15 @@ class GatedDecoder(nn.Module):
         return outputs[::-1] if self.deep_supervision else outputs[0]
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """As the vanilla decoder's, which nnU-Net's planner calls, with the gates counted."""
+        """As the vanilla decoder's, by which nnU-Net's planner judges memory, and what the gates make autograd keep.
+
+        That is the signal of each. An element that nnU-Net counts stands for two that are kept, a convolution's and its
+        normalisation's; one of a signal is kept alone, and counts half.
+        """
         vanilla = UNetDecoder.compute_conv_feature_map_size(self, input_size)
-        gates: list[Any] = list(self.gates)
-        sizes = self.skip_sizes(input_size)[-2::-1]
-        return vanilla + sum(gate.conv_feature_map_size(size) for gate, size in zip(gates, sizes, strict=True))
+        sizes = self.skip_sizes(input_size)[:-1]
+        signals = zip(self.encoder.output_channels[:-1], sizes, strict=True)
+        return vanilla + sum(channels * prod(size) for channels, size in signals) // 2
 
     def skip_sizes(self, input_size: Sequence[int]) -> list[tuple[int, ...]]:
         """Size of each skip, the finest first, the bottleneck last, for an input of this size."""

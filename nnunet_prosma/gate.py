@@ -223,12 +223,6 @@ class ProSMAGate(nn.Module):
         z = self.sparse(u)
         return GateFields(psi=self.where(z), c=c, u=u, lam=self.lam, z=z)
 
-    def conv_feature_map_size(self, size: Sequence[int]) -> int:
-        """Elements that the gate's full-resolution convolutions put out for a skip of this size, as nnU-Net counts."""
-        if not self.config.spatial:
-            return 0
-        return ((len(self.branches) + 3) * len(self.theta) + 1) * math.prod(size)
-
 
 class AttentionGate(nn.Module):
     """x -> x * psi with a dense psi: the additive attention gate of Attention U-Net, the baseline of a ProSMA gate.
@@ -262,10 +256,6 @@ class AttentionGate(nn.Module):
     def fields(self, skip: Tensor, signal: Tensor) -> GateFields:
         """The intermediate fields of forward, for diagnostics: psi is all that a dense gate has."""
         return GateFields(psi=self.where(skip, signal), c=None, u=None, lam=None, z=None)
-
-    def conv_feature_map_size(self, size: Sequence[int]) -> int:
-        """Elements that the gate's convolutions put out for a skip of this size, as nnU-Net counts."""
-        return (2 * self.latent_channels + 1) * math.prod(size)
 
 
 def build_gate(

@@ -1,10 +1,12 @@
 import pytest
 import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from networks import both_dimensions, build, every_network, image
 from torch import nn
 
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.architectures.twins import gated_twin
+from nnunet_prosma.benchmark.memory import kept_activations
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.gate import GateConfig
 
@@ -61,13 +63,24 @@ def test_the_gate_weighs_the_skip_and_leaves_the_signal(gated, vanilla, dimensio
 
 
 @every_network
-def test_the_feature_map_size_is_the_vanilla_networks_and_the_gates(gated, vanilla):
+def test_the_feature_map_size_is_the_vanilla_networks_and_half_of_each_signal(gated, vanilla):
     size = (8, 16, 16)
-    skips = {24: (4, 4, 4), 16: (8, 8, 8), 8: (8, 16, 16)}
-    latent = 8  # of both gates: 16 // 2 and the floor
-    gates = sum((6 * latent + 1) * torch.Size(skips[channels]).numel() for channels in (16, 8))
+    signals = 8 * 8 * 16 * 16 + 16 * 8 * 8 * 8
     more = build(gated, 3).compute_conv_feature_map_size(size) - build(vanilla, 3).compute_conv_feature_map_size(size)
-    assert more == gates
+    assert more == signals // 2
+
+
+@pytest.mark.parametrize("gate", [GateConfig(), GateConfig(kind="attention")], ids=["prosma", "attention"])
+def test_the_feature_map_size_grows_by_the_gates_as_what_autograd_keeps(gate, monkeypatch):
+    """On the path that keeps most of those that are taken unasked; an nnU-Net's widths, where the gates are a tenth."""
+    monkeypatch.setenv("NNUNET_PROSMA_PATH", "recomputed")
+    wide = {"features_per_stage": [32, 64, 128], "n_conv_per_stage": [2, 2, 2], "n_conv_per_stage_decoder": [2, 2]}
+    given = torch.randn(1, 2, 16, 32, 32)
+    counts, kept = [], []
+    for network in (build(PlainConvUNet, 3, **wide), build(ProSMAUNet, 3, gate=gate, **wide)):
+        kept.append(kept_activations(lambda: network(given), network))  # noqa: B023
+        counts.append(network.compute_conv_feature_map_size((16, 32, 32)))
+    assert counts[1] / counts[0] == pytest.approx(kept[1] / kept[0], abs=0.02)
 
 
 def test_deep_supervision_can_be_switched_as_nnunet_does():

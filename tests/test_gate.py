@@ -207,18 +207,3 @@ def test_the_dense_gate_is_additive_attention(conv_op):
     psi = 1 / (1 + np.exp(-normalised(gate.psi, hidden)))
     torch.testing.assert_close(gate(skip, signal).detach().numpy(), skip.numpy() * psi)
     assert gate.fields(skip, signal).psi.shape == (2, 1, *SIZES[conv_op])
-
-
-@both_dimensions
-@pytest.mark.parametrize(
-    "config", [GateConfig(), GateConfig(spatial=False), GateConfig(dilations=(1,)), GateConfig(kind="attention")]
-)
-def test_the_feature_map_size_counts_what_its_convolutions_put_out(conv_op, config):
-    gate, skip, signal = gate_and_inputs(conv_op, config)
-    counted = []
-    for module in gate.modules():
-        if isinstance(module, conv_op):
-            module.register_forward_hook(lambda _, __, out: counted.append(out[0].numel()))
-    gate(skip, signal)
-    pooled = 12 + 8 if config.channel and config.kind == "prosma" else 0  # the MLP's, not at full resolution
-    assert gate.conv_feature_map_size(SIZES[conv_op]) == sum(counted) - pooled

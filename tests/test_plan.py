@@ -120,14 +120,6 @@ def test_patch_and_batch_shrink_so_far_that_the_budget_holds(folder, host, gated
         assert estimate * (configured["batch_size"] - 0.5) <= reference * of_batch
 
 
-def test_a_dearer_gate_is_planned_smaller(folder):
-    batches = []
-    for dilations in ([1], [1, 2, 3, 4, 5, 6, 7, 8]):
-        planner = ProSMAPlanner(9, gate={"dilations": dilations}, overwrite=True)
-        batches.append(voxels(plan_quietly(planner)["configurations"]["2d"]))
-    assert batches[1] < batches[0]
-
-
 def test_nothing_that_is_there_is_overwritten(folder, capsys):
     with torch.device("meta"):
         plan_quietly(ExperimentPlanner(9))
