@@ -58,8 +58,9 @@ def inspect_case(
         rows.append(gate_row(case.name, s, decoder.gate_stride(s), tallies, folds, psi))
     picture, grey = image_slices(predictor, case, view)
     cuts = {name: view.of(mask) for name, mask in masks.items()}
+    title = case.name if segmentation.any() else f"{case.name}: nothing is predicted"
     figure = f"figures/{case.name}.png"
-    write_bytes(folder / figure, render(case.name, view, picture, grey, cuts, shown, rows))
+    write_bytes(folder / figure, render(title, view, picture, grey, cuts, shown, rows))
     return rows, {"figure": figure, "maps": files}
 
 
