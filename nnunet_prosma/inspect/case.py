@@ -48,7 +48,7 @@ def inspect_case(
         for kind in ("psi", "support"):
             if (kind, s) not in seen.maps:
                 continue
-            values = geometry.map_in_image(predictor, seen.maps.pop((kind, s)), properties)
+            values = geometry.map_in_image(predictor, seen.maps.pop((kind, s)), seen.scale, properties)
             files.append(f"maps/{case.name}_{kind}_gate{s}{ending}")
             geometry.write_map(folder / files[-1], values, properties)
             if kind == "psi":

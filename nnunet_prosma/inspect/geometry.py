@@ -38,9 +38,9 @@ def segmentation_in_image(predictor: WatchingPredictor, logits: Tensor, properti
     return _back(predictor, logits, predictor.label_manager, properties)
 
 
-def map_in_image(predictor: WatchingPredictor, values: Tensor, properties: dict[str, Any]) -> np.ndarray:
-    """(1, *S) -> an array in the order of the image's axes."""
-    _, maps = _back(predictor, values, _MapsNotLabels(), properties, return_probabilities=True)
+def map_in_image(predictor: WatchingPredictor, values: Tensor, scale: float, properties: dict[str, Any]) -> np.ndarray:
+    """(1, *S), scale times what is shown -> an array in the order of the image's axes."""
+    _, maps = _back(predictor, values.float() / scale, _MapsNotLabels(), properties, return_probabilities=True)
     found: np.ndarray = maps[0].clip(0, 1)
     return found
 

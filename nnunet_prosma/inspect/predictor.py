@@ -1,7 +1,7 @@
 """nnU-Net's predictor with the gates watched: their maps take the way of the logits, window by window."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, exp, floor, log2
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,8 @@ from nnunet_prosma.gate import GateFields
 from nnunet_prosma.inspect.tally import GateTally
 from nnunet_prosma.observe import bare, observe
 
+HALF_PRECISION = torch.finfo(torch.half).max
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -23,7 +25,8 @@ class Seen:
     logits: Tensor
     """(heads, *S), bit by bit what nnU-Net's own predictor gives."""
     maps: dict[tuple[str, int], Tensor]
-    """(psi or support, gate) -> (1, *S), the mean over folds, windows (Gaussian weights) and mirrorings."""
+    """(psi or support, gate) -> (1, *S), scale times the mean over folds, windows (Gaussian weights) and mirrorings."""
+    scale: float
     tallies: list[list[GateTally]]
     """By fold, then by gate."""
 
@@ -34,11 +37,13 @@ class Watched(nn.Module):
     The maps of a coarse gate are set larger without interpolation: a voxel shows the psi of the gate's voxel it is in.
     """
 
-    def __init__(self, network: nn.Module, wanted: list[tuple[str, int]], missing: list[int]) -> None:
+    def __init__(self, network: nn.Module, wanted: list[tuple[str, int]], missing: list[int], scale: float) -> None:
+        """missing: voxels by which the image is smaller than the patch, by axis."""
         super().__init__()
         self.network = network
         self.wanted = wanted
         self.missing = missing
+        self.scale = scale
         self.clear()
 
     def clear(self) -> None:
@@ -57,7 +62,8 @@ class Watched(nn.Module):
 
         logits = observe(self.network, image, look)
         size = image.shape[2:]
-        return torch.cat([logits] + [F.interpolate(maps[key], size).to(logits.dtype) for key in self.wanted], 1)
+        shown = [F.interpolate(maps[key], size).to(logits.dtype) * self.scale for key in self.wanted]
+        return torch.cat([logits, *shown], 1)
 
 
 class WatchingPredictor(nnUNetPredictor):
@@ -72,7 +78,16 @@ class WatchingPredictor(nnUNetPredictor):
         prediction = self.predict_logits_from_preprocessed_data(data).cpu()
         heads = self.label_manager.num_segmentation_heads
         maps = {key: prediction[heads + i][None] for i, key in enumerate(self.wanted())}
-        return Seen(prediction[:heads], maps, self.tallies)
+        return Seen(prediction[:heads], maps, self.scale(), self.tallies)
+
+    def scale(self) -> float:
+        """nnU-Net adds up in half precision what a Gaussian of 10 in a window's middle and of 6e-8 in its corners has
+        weighted, where a number below 1 would be lost. So maps are as many times larger as that precision can hold.
+        """
+        apart = 4 * self.tile_step_size  # windows, in standard deviations, where they are closest
+        overlap = max(2, sum(exp(-((k * apart) ** 2) / 2) for k in range(-20, 21)))
+        largest = 10 * overlap ** len(self.configuration_manager.patch_size)
+        return float(2 ** max(0, floor(log2(HALF_PRECISION / largest))))
 
     def wanted(self) -> list[tuple[str, int]]:
         decoder = decoder_of(bare(self.network))
@@ -86,7 +101,7 @@ class WatchingPredictor(nnUNetPredictor):
         network, labels = self.network, self.label_manager
         patch = self.configuration_manager.patch_size
         missing = [max(0, p - n) for p, n in zip(patch, input_image.shape[-len(patch) :], strict=True)]
-        watched = Watched(bare(network), self.wanted(), missing)
+        watched = Watched(bare(network), self.wanted(), missing, self.scale())
         self.network = watched
         self.label_manager = SimpleNamespace(num_segmentation_heads=labels.num_segmentation_heads + len(watched.wanted))
         try:
