@@ -75,7 +75,7 @@ def colour(index: int, count: int) -> Any:
 
 def _curves(axes: Axes, panel: Panel, record: Record, count: int) -> None:
     for index, gate in enumerate(record.gates()):
-        rows = [row for row in record.of(gate) if panel.line in row.values]
+        rows = [row for row in record.of(gate) if {panel.line, *(panel.band or ())} <= row.values.keys()]
         epochs = [row.epoch for row in rows]
         ink = colour(index, count)
         if panel.band:
