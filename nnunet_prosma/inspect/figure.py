@@ -16,8 +16,9 @@ from nnunet_prosma.drawing import INK, MUTED, STYLE, shorten
 from nnunet_prosma.inspect.measure import GateRow
 from nnunet_prosma.inspect.slices import View
 
-WIDTH, LEFT, GAP, BELOW, HEAD, CHANNELS, FOOT = 2.0, 0.5, 0.14, 0.3, 1.05, 1.0, 0.55
-"""In inches: a panel's width, the margin left of all, between panels, under each, above, and heights further down."""
+WIDTH, ALONE, LEFT, GAP, BELOW, CHANNELS, FOOT = 2.0, 2.6, 0.5, 0.14, 0.3, 1.0, 0.55
+"""In inches: a panel's width, that of a single slice's, the margin left of all, between panels, under each, and the
+heights of what is further down."""
 OPENNESS = matplotlib.colormaps["PuOr_r"]
 """Purple is closed, orange is open, and white is 0.5, which is what a gate says that knows nothing."""
 STROKES = {"prediction": "black", "truth": "#00862f"}
@@ -36,12 +37,15 @@ def render(
 ) -> bytes:
     """image, masks (prediction, truth) and psi (by gate) are cut to the view; grey: what is black and what is white."""
     tall, wide = image[0].shape[:2]
-    height = min(3.2, WIDTH * view.aspect * tall / wide)
-    width = max(1.2, height * wide / tall / view.aspect) if psi else WIDTH
+    width = WIDTH if len(view.shown) > 1 else ALONE
+    height = min(3.2, width * view.aspect * tall / wide)
+    width = max(1.6, height * wide / tall / view.aspect)
+    headings = [_heading(row) for row in rows]
+    head = 0.5 + 0.15 * max(heading.count("\n") + 1 for heading in headings)
     channels = CHANNELS + 0.45 if any(row.channels for row in rows) else 0
     inches = (
         LEFT + (width + GAP) * (1 + len(rows)),
-        HEAD + (height + BELOW) * len(view.shown) + channels + FOOT,
+        head + (height + BELOW) * len(view.shown) + channels + FOOT,
     )
     inches = (max(inches[0], 4.6), inches[1])
     with matplotlib.style.context(["default", STYLE]):
@@ -53,7 +57,7 @@ def render(
             return page.add_axes((place[0] / inches[0], place[1] / inches[1], width / inches[0], tall / inches[1]))
 
         for line, (number, reason) in enumerate(view.shown.items()):
-            top = HEAD + line * (height + BELOW)
+            top = head + line * (height + BELOW)
             cuts = {name: slices[line] for name, slices in masks.items()}
             axes = panel(0, top, height)
             axes.imshow(image[line], cmap="gray", vmin=grey[0], vmax=grey[1], aspect=view.aspect)
@@ -73,12 +77,13 @@ def render(
                     axes.text(0.5, 0.5, "no spatial gate", ha="center", va="center", transform=axes.transAxes)
                 _bare(axes, cuts)
                 if not line:
-                    axes.set_title(_heading(row), loc="left", fontsize=8)
+                    axes.set_title(headings[column - 1], loc="left", fontsize=8)
         if channels:
-            top = HEAD + (height + BELOW) * len(view.shown) + 0.2
+            top = head + (height + BELOW) * len(view.shown) + 0.2
             for column, row in enumerate(rows, start=1):
                 _channels(panel(column, top, CHANNELS), row, with_scale=column == 1)
-            page.text(LEFT / inches[0], 1 - top / inches[1], EXPLANATION, va="top", fontsize=7.5)
+            about = f"{WHERE}\n\n{WHAT}" if psi else WHAT
+            page.text(LEFT / inches[0], 1 - top / inches[1], about, va="top", fontsize=7.5)
         page.text(0.12 / inches[0], 1 - 0.1 / inches[1], shorten(title, 90), va="top", fontsize=10.5, weight="bold")
         lines = [Line2D([], [], color=STROKES[name], lw=1.6) for name in masks]
         page.legend(lines, list(masks), loc="lower left", ncols=2, frameon=False)
@@ -89,7 +94,8 @@ def render(
     return file.getvalue()
 
 
-EXPLANATION = "Above, psi: where the\nskip is let through.\n\nRight, c: which of its\nchannels, everywhere."
+WHERE = "Above, psi: where the\nskip is let through."
+WHAT = "Right, c: which of its\nchannels, everywhere."
 
 
 def _scale(page: Figure, inches: tuple[float, float]) -> None:

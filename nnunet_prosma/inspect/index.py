@@ -70,7 +70,8 @@ def _case(case: str, rows: Sequence[GateRow], files: Mapping[str, Any]) -> str:
     closed = "".join(_extremes(row) for row in rows if row.channels)
     return (
         f'<figure id="{escape(case)}"><h3>{escape(case)}</h3>'
-        f'<a href="{figure}"><img loading="lazy" src="{figure}" alt="{escape(about)}"></a>'
+        f'<div class="scroll" tabindex="0"><a href="{figure}"><img loading="lazy" src="{figure}" alt="{escape(about)}">'
+        f"</a></div>"
         f"<details><summary>Numbers and maps</summary>{_table(rows)}"
         + (f"<ul>{closed}</ul>" if closed else "")
         + f"<p>Segmentation and maps, to lay over the image: {maps}.</p></details></figure>"
