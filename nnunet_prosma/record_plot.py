@@ -61,7 +61,7 @@ def draw_record(records: Mapping[str, Record], path: Path) -> None:
         handles = [Line2D([], [], color=colour(i, len(strides)), lw=2.5) for i in range(len(strides))]
         texts = [f"gates.{gate}, stride {strides[gate]}" for gate in sorted(strides)]
         top = 1 - 0.62 / size[1] * (1 + (len(texts) - 1) // 3 * 0.45)
-        page.subplots_adjust(left=0.55 / size[0], right=1 - 0.15 / size[0], bottom=0.5 / size[1], top=top, hspace=0.3)
+        page.subplots_adjust(left=0.65 / size[0], right=1 - 0.15 / size[0], bottom=0.5 / size[1], top=top, hspace=0.3)
         page.legend(handles, texts, loc="upper left", ncols=3, frameon=False, title=None)
         file = io.BytesIO()
         page.savefig(file, format="png", dpi=DPI)
