@@ -142,6 +142,18 @@ def test_a_map_lies_on_its_image_turned_oddly_spaced_and_far_from_the_origin(tmp
     assert segmentation.GetOrigin() == pytest.approx(shown.GetOrigin(), abs=1e-5)
 
 
+def test_a_flat_image_has_a_flat_map(tmp_path):
+    model = write_model(tmp_path / "results", plans(2, [16, 16]))
+    flat = {"spacing": (0.5, 0.75), "origin": (3.0, -4.0)}
+    image = write_image(tmp_path / "images" / "case_0000.nii.gz", half_bright((1, 12, 20))[0], **flat)
+    inspect(model, tmp_path / "images", tmp_path / "out")
+    shown = sitk.ReadImage(str(tmp_path / "out" / "maps" / "case_psi_gate0.nii.gz"))
+    assert (shown.GetSize(), shown.GetSpacing(), shown.GetOrigin()) == (image.GetSize(), *flat.values())
+    psi = sitk.GetArrayFromImage(shown)
+    assert psi[:, 11:].min() > 0.99
+    assert psi[:, :9].max() < 0.01
+
+
 def test_where_nnunet_cropped_the_image_away_a_map_is_zero_and_is_not_counted(tmp_path):
     model = write_model(tmp_path / "results", plans(3, [8, 8, 8]))
     image = np.zeros((10, 12, 14), np.float32)
@@ -408,14 +420,22 @@ def assert_said(capsys, message):
     assert last.startswith("nnunet-prosma inspect: ")
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(tmp_path, capsys, monkeypatch):
     model = write_model(tmp_path / "results", plans(3, [8, 8, 16]))
     write_image(tmp_path / "images" / "case_0000.nii.gz", half_bright((8, 8, 16)))
     (tmp_path / "file").write_text("")
     inspect(model, tmp_path / "images", tmp_path / "file", status=2)
     assert_said(capsys, "file is a file: -o must name a folder")
     inspect(model, tmp_path / "images", tmp_path / "file" / "out", status=2)
-    assert_said(capsys, "file/out cannot be written: Not a directory")
+    assert_said(capsys, "file/out cannot be read or written: Not a directory")
+
+    def refuse(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("nnunet_prosma.inspect.case.inspect_case", None)
+    inspect(model, tmp_path / "images", tmp_path / "out", status=2)
+    assert_said(capsys, "out cannot be read or written: Permission denied")
 
 
 def test_a_truth_of_another_size_is_told(tmp_path, capsys):

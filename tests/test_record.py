@@ -336,6 +336,18 @@ def test_a_record_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path
     assert [r.epoch for r in read(tmp_path / FILE).rows] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+def test_a_trainers_log_says_which_gate_is_dead(tmp_path):
+    network = build(ProSMAUNet, 2)
+    with torch.no_grad():
+        network.decoder.gates[1].theta.fill_(1e4)
+    trainer = Trainer(tmp_path, network)
+    trainer.on_train_start()
+    epochs(trainer, 6)
+    (sentence,) = trainer.said
+    assert sentence.startswith("WARNING: gates.1 (stride 1x1) is dead: ")
+    assert "(100 % of its z are exact zeros; median threshold 1e+04)" in sentence
+
+
 def test_a_network_that_cannot_be_looked_into_stops_nothing(tmp_path):
     trainer = Trainer(tmp_path, build(PlainConvUNet, 2))
     trainer.on_train_start()

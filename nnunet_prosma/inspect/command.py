@@ -1,6 +1,7 @@
 """nnunet-prosma inspect: one case after the other, then the tables and the page."""
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         print(draw_records(options.training, options.o) if options.training else inspect(options))
     except OSError as error:
-        raise InputError(f"{error.filename or options.o} cannot be written: {error.strerror or error}") from error
+        raise InputError(
+            f"{error.filename or options.o} cannot be read or written: {error.strerror or error}"
+        ) from error
     return 0
 
 
@@ -30,6 +33,8 @@ def inspect(options: argparse.Namespace) -> Path:
     predictor = load(model, options)
     cases = cases_of(predictor, options)
     output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=output):
+        pass  # said now if it cannot be written, not after the first case
     settings = {
         "model": str(model),
         "trainer": predictor.trainer_name,

@@ -40,9 +40,9 @@ def segmentation_in_image(predictor: WatchingPredictor, logits: Tensor, properti
 
 def map_in_image(predictor: WatchingPredictor, values: Tensor, scale: float, properties: dict[str, Any]) -> np.ndarray:
     """(1, *S), scale times what is shown -> an array in the order of the image's axes."""
-    _, maps = _back(predictor, values.float() / scale, _MapsNotLabels(), properties, return_probabilities=True)
-    found: np.ndarray = maps[0].clip(0, 1)
-    return found
+    _, maps = _back(predictor, values.float().div_(scale), _MapsNotLabels(), properties, return_probabilities=True)
+    found: np.ndarray = maps[0]
+    return found.clip(0, 1, out=found)
 
 
 def _back(predictor: WatchingPredictor, values: Tensor, labels: Any, properties: Any, **kwargs: Any) -> Any:
