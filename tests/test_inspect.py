@@ -4,6 +4,7 @@ nnUNetv2_predict on models with random weights."""
 import csv
 import json
 import re
+import time
 from math import exp
 
 import numpy as np
@@ -107,7 +108,9 @@ def test_the_page_fits_a_phone_and_complains_of_nothing(half, tmp_path):
             assert browser.overflowing() == []
             browser.ask("document.querySelectorAll('details').forEach(d => d.open = true)")
             assert browser.overflowing() == []
-            assert browser.ask("[...document.images].every(i => i.complete && i.naturalWidth > 100)")
+            browser.ask("[...document.images].forEach(i => i.loading = 'eager')")
+            loaded = "[...document.images].every(i => i.complete && i.naturalWidth > 100)"
+            assert any(browser.ask(loaded) or time.sleep(0.1) for _ in range(100))
         assert browser.ask("document.querySelectorAll('table').length") == 2
         broken = "[...document.links].map(l => l.href).filter(h => h.startsWith('file:') === false)"
         assert browser.ask(broken) == []
