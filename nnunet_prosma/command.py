@@ -12,6 +12,7 @@ SUBCOMMANDS = {
     "compare": ("nnunet_prosma.compare.command", "hold trainings against each other: fairness, statistics, a report"),
     "demo": ("nnunet_prosma.demo", "train vanilla and gated nnU-Net on phantoms, and show both: a few minutes"),
     "doctor": ("nnunet_prosma.doctor", "say whether nnU-Net finds the trainers here, and what to do if not"),
+    "inspect": ("nnunet_prosma.inspect.command", "show what the gates let through: maps, figures, numbers by case"),
     "plan": ("nnunet_prosma.plan", "plan a data set with the gates in the network and in the memory it may take"),
     "trainer-path": ("nnunet_prosma.trainer_path", "print the directory for an export of nnUNet_extTrainer"),
 }

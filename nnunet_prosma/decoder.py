@@ -1,6 +1,6 @@
 """A U-Net decoder whose skips pass a gate, made from the decoder that nnU-Net's architectures build."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from nnunet_prosma.concatenation import chosen_path, gated_concatenation
 from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate, build_gate
+
+Look = Callable[[int, Tensor, Tensor], None]
 
 
 class GatedDecoder(nn.Module):
@@ -39,11 +41,18 @@ class GatedDecoder(nn.Module):
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Skips from the finest to the bottleneck -> logits, or with deep supervision a list of them, finest first."""
+        return self.decode(skips)
+
+    def decode(self, skips: Sequence[Tensor], look: Look | None = None) -> Tensor | list[Tensor]:
+        """forward, with somebody looking: look(s, skip, signal) is given what gate s is given, and changes nothing."""
         x: Tensor = skips[-1]
         gates: Any = self.gates
         outputs = []
         for s in range(len(self.stages)):
-            x = self.stages[s](gated_concatenation(gates[s], skips[-(s + 2)], self.transpconvs[s](x)))
+            skip, signal = skips[-(s + 2)], self.transpconvs[s](x)
+            if look is not None:
+                look(s, skip, signal)
+            x = self.stages[s](gated_concatenation(gates[s], skip, signal))
             if self.deep_supervision:
                 outputs.append(self.seg_layers[s](x))
         if not self.deep_supervision:
@@ -60,6 +69,10 @@ class GatedDecoder(nn.Module):
         sizes = self.skip_sizes(input_size)[:-1]
         signals = zip(self.encoder.output_channels[:-1], sizes, strict=True)
         return vanilla + sum(channels * prod(size) for channels, size in signals) // 2
+
+    def gate_stride(self, s: int) -> tuple[int, ...]:
+        """Voxels of the image, along each axis, that a voxel of gate s stands for."""
+        return tuple(prod(axis) for axis in zip(*self.encoder.strides[: -(s + 1)], strict=True))
 
     def skip_sizes(self, input_size: Sequence[int]) -> list[tuple[int, ...]]:
         """Size of each skip, the finest first, the bottleneck last, for an input of this size."""
@@ -83,7 +96,7 @@ def describe_gates(network: nn.Module) -> str:
     config = decoder.config
     lines = [f"Gates on {len(decoder.gates)} skips, {config}"]
     for s, gate in enumerate(decoder.gates):
-        stride = "x".join(str(prod(axis)) for axis in zip(*decoder.encoder.strides[: -(s + 1)], strict=True))
+        stride = "x".join(map(str, decoder.gate_stride(s)))
         channels = decoder.encoder.output_channels[-(s + 2)]
         latent = f"{config.latent_channels(channels)} latent, " if config.spatial else ""
         lines.append(f"  gates.{s}: stride {stride}, {channels} channels, {latent}{_count(gate):,} parameters")

@@ -7,6 +7,8 @@ import pytest
 import torch
 from workspace import losses
 
+from nnunet_prosma.record import read
+
 pytestmark = pytest.mark.slow
 
 
@@ -25,6 +27,15 @@ def test_the_loss_falls_and_the_validation_is_written(toy, trainer):
     assert last < first - 0.1
     summary = json.loads((toy.fold(trainer) / "validation" / "summary.json").read_text())
     assert summary["foreground_mean"]["Dice"] > 0
+    rows = read(toy.fold(trainer) / "gates.csv").rows
+    assert [(row.epoch, row.gate, row.stride) for row in rows] == [
+        (epoch, gate, stride) for epoch in range(2) for gate, stride in enumerate(("2x2x2", "1x1x1"))
+    ]
+    spatial, dense = trainer != "nnUNetTrainerChannelOnlyShort", trainer == "nnUNetTrainerAttentionGateShort"
+    parts = {"psi": spatial, "c": not dense, "lam": spatial and not dense, "zeros": spatial and not dense}
+    for row in rows:
+        assert {name.split("_")[0] for name in row.values} - {"unsupported"} == {n for n, is_ in parts.items() if is_}
+    assert (toy.fold(trainer) / "gates.png").is_file()
 
 
 def test_trained_on_all_cases_the_log_names_the_gates_and_validation_can_be_repeated(toy):

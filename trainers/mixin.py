@@ -15,6 +15,7 @@ from nnunet_prosma.architectures.gated_unet import GatedUNet
 from nnunet_prosma.architectures.twins import gated_twin
 from nnunet_prosma.decoder import describe_gates, gates_of
 from nnunet_prosma.gate import GateConfig
+from nnunet_prosma.trainers.recording import GateRecordMixin
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Host
@@ -22,7 +23,7 @@ else:
     _Host = object
 
 
-class ProSMATrainerMixin(_Host):
+class ProSMATrainerMixin(GateRecordMixin, _Host):
     """Stands before any nnU-Net trainer among a class's bases, and puts gates on the skips of what that one trains.
 
     class nnUNetTrainerProSMADA5(ProSMATrainerMixin, nnUNetTrainerDA5):

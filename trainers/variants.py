@@ -23,5 +23,8 @@ for _module in _MODULES:
             continue
         for _gated in (nnUNetTrainerProSMA, nnUNetTrainerAttentionGate):
             _name = _gated.__name__ + _host.__name__.removeprefix("nnUNetTrainer")
-            globals()[_name] = type(_name, (_gated, _host), {"__module__": __name__})
+            _own: dict[str, object] = {"__module__": __name__}
+            if _module is not nnUNetTrainer_Xepochs:
+                _own |= {"record_gates": False}  # a benchmark times the training alone
+            globals()[_name] = type(_name, (_gated, _host), _own)
             __all__.append(_name)

@@ -61,12 +61,12 @@ def with_worse_by(metrics: Sequence["Metric"], given: Sequence[str]) -> list["Me
 
 
 def write_report(analysis: "Analysis", output: Path, with_images: bool) -> None:
-    from nnunet_prosma.compare.drawing import draw
     from nnunet_prosma.compare.pictures import pictures
     from nnunet_prosma.compare.plots import plots
     from nnunet_prosma.compare.report_html import write_html
     from nnunet_prosma.compare.report_md import write_markdown
     from nnunet_prosma.compare.tables import write_tables
+    from nnunet_prosma.drawing import draw
 
     write_tables(analysis, output)
     drawn = draw(plots(analysis), output / "figures")

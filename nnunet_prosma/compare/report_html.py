@@ -3,38 +3,17 @@
 import base64
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 
-from nnunet_prosma import __version__
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.content import sections, title
-from nnunet_prosma.compare.drawing import Drawn
 from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.compare.pictures import Picture
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import CAVEAT
-from nnunet_prosma.compare.write import write_text
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{body}
-<footer>Made by nnunet-prosma {version}. All numbers: cases.csv and summary.json beside this page.</footer>
-</main>
-</body>
-</html>
-"""
+from nnunet_prosma.drawing import Drawn
+from nnunet_prosma.page import page
+from nnunet_prosma.write import write_text
 
 
 def write_html(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:
@@ -46,9 +25,8 @@ def write_html(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Pi
     if pictures:
         body.append(_pictures(pictures))
     body.append(_section(parts[-1], plots))
-    style = resources.files("nnunet_prosma.compare").joinpath("report.css").read_text()
-    page = PAGE.format(title=escape(title(analysis)), style=style, body="\n".join(body), version=__version__)
-    write_text(output / "report.html", page)
+    footer = "All numbers: cases.csv and summary.json beside this page."
+    write_text(output / "report.html", page(title(analysis), "\n".join(body), footer))
 
 
 def _section(section: Section, plots: Sequence[Drawn]) -> str:

@@ -16,7 +16,7 @@ from nnunet_prosma.compare.empty import usable
 from nnunet_prosma.compare.paired import Row
 from nnunet_prosma.compare.table import CaseTable, Metric
 from nnunet_prosma.compare.verdict import CAVEAT
-from nnunet_prosma.compare.write import write_json, write_text
+from nnunet_prosma.write import write_json, write_text
 
 MASKS = {(True, True): "both empty", (True, False): "only truth empty", (False, True): "only prediction empty"}
 

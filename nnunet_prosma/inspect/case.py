@@ -1,0 +1,127 @@
+"""One case, from its image to its maps, its figure and its numbers."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot, determine_num_input_channels
+
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.inspect import geometry
+from nnunet_prosma.inspect.figure import render
+from nnunet_prosma.inspect.measure import GateRow, gate_row, psi_means, regions
+from nnunet_prosma.inspect.model import Case
+from nnunet_prosma.inspect.predictor import WatchingPredictor, decoder_of
+from nnunet_prosma.inspect.slices import choose
+from nnunet_prosma.observe import bare
+from nnunet_prosma.write import write_bytes
+
+
+def inspect_case(
+    predictor: WatchingPredictor, case: Case, folds: list[str], folder: Path
+) -> tuple[list[GateRow], dict[str, Any]]:
+    """The rows of its gates, and the names of its files in the folder."""
+    data, properties = preprocess(predictor, case)
+    seen = predictor.watch(data)
+    segmentation = geometry.segmentation_in_image(predictor, seen.logits, properties)
+    ending = predictor.dataset_json["file_ending"]
+    files = [f"segmentations/{case.name}{ending}"]
+    write_segmentation(predictor, segmentation, folder / files[0], properties)
+    counted = geometry.looked_at(predictor, properties)
+    masks = {"prediction": segmentation}
+    if case.truth:
+        masks["truth"] = read_truth(predictor, case, segmentation.shape)
+        ignored = predictor.label_manager.ignore_label
+        if ignored is not None:
+            counted &= masks["truth"] != ignored
+            masks["truth"][masks["truth"] == ignored] = 0
+    by_mask = {name: regions(mask != 0, counted) for name, mask in masks.items()}
+    spacing = tuple(float(s) for s in properties["spacing"])
+    view = choose(segmentation, masks.get("truth"), counted, spacing)
+    decoder = decoder_of(bare(predictor.network))
+    rows, shown = [], {}
+    for s in range(len(decoder.gates)):
+        psi: dict[str, float | None] = {}
+        for kind in ("psi", "support"):
+            if (kind, s) not in seen.maps:
+                continue
+            values = geometry.map_in_image(predictor, seen.maps.pop((kind, s)), seen.scale, properties)
+            files.append(f"maps/{case.name}_{kind}_gate{s}{ending}")
+            geometry.write_map(folder / files[-1], values, properties)
+            if kind == "psi":
+                psi = psi_means(values, by_mask, counted)
+                shown[s] = view.of(values)
+        tallies = [fold[s] for fold in seen.tallies]
+        rows.append(gate_row(case.name, s, decoder.gate_stride(s), tallies, folds, psi))
+    picture, grey = image_slices(predictor, case, view)
+    cuts = {name: view.of(mask) for name, mask in masks.items()}
+    title = case.name if segmentation.any() else f"{case.name}: nothing is predicted"
+    figure = f"figures/{case.name}.png"
+    write_bytes(folder / figure, render(title, view, picture, grey, cuts, shown, rows))
+    return rows, {"figure": figure, "maps": files}
+
+
+def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, dict[str, Any]]:
+    """As nnUNetv2_predict does it."""
+    plans, configuration = predictor.plans_manager, predictor.configuration_manager
+    labels = predictor.label_manager
+    found = len(read_images(predictor, case))
+    channels = predictor.dataset_json.get("channel_names") or predictor.dataset_json.get("modality")
+    if found != len(channels):
+        raise InputError(
+            f"{case.name} has {found} channel{'s' * (found != 1)}, but the model was trained on {len(channels)} "
+            f"({', '.join(map(str, channels.values()))}): one file each, CASE_0000, CASE_0001, ..., as for "
+            f"nnUNetv2_predict"
+        )
+    preprocessor = configuration.preprocessor_class(verbose=False)
+    data, seg, properties = preprocessor.run_case(
+        case.files, case.previous, plans, configuration, predictor.dataset_json
+    )
+    if case.previous:
+        data = np.vstack((data, convert_labelmap_to_one_hot(seg[0], labels.foreground_labels, data.dtype)))
+    assert len(data) == determine_num_input_channels(plans, configuration, predictor.dataset_json)
+    return torch.from_numpy(data).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
+
+
+def read_images(predictor: WatchingPredictor, case: Case) -> np.ndarray:
+    try:
+        images: np.ndarray = predictor.plans_manager.image_reader_writer_class().read_images(case.files)[0]
+    except Exception as error:  # whatever a reader raises
+        raise InputError(f"{case.name} cannot be read: {' '.join(str(error).split())}") from error
+    return images
+
+
+def read_truth(predictor: WatchingPredictor, case: Case, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        truth = predictor.plans_manager.image_reader_writer_class().read_seg(case.truth)[0][0]
+    except Exception as error:  # whatever a reader raises
+        raise InputError(f"{case.truth} cannot be read: {' '.join(str(error).split())}") from error
+    if truth.shape != shape:
+        raise InputError(f"{case.truth} is of size {truth.shape}, its image of {shape}: both must be the same")
+    whole: np.ndarray = truth.astype(np.int16)
+    return whole
+
+
+def write_segmentation(predictor: WatchingPredictor, segmentation: np.ndarray, path: Path, properties: Any) -> None:
+    """By nnU-Net's writer, which may set a file of its own beside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
+        predictor.plans_manager.image_reader_writer_class().write_seg(
+            segmentation, str(Path(temporary) / path.name), properties
+        )
+        for made in Path(temporary).iterdir():
+            shutil.move(made, path.parent / made.name)
+
+
+def image_slices(predictor: WatchingPredictor, case: Case, view: Any) -> tuple[list[np.ndarray], tuple[float, float]]:
+    """The first channel, or colours; and what is black and what is white."""
+    images = read_images(predictor, case)
+    if len(case.files) == 1 and len(images) in (3, 4):
+        low, high = 0.0, max(255.0, float(images[:3].max()))
+        colours = [np.stack(planes, -1) / high for planes in zip(*(view.of(band) for band in images[:3]), strict=True)]
+        return colours, (low, 1.0)
+    low, high = (float(value) for value in np.percentile(images[0], (0.5, 99.5)))
+    return view.of(images[0]), (low, high if high > low else low + 1)

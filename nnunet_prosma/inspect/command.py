@@ -1,0 +1,90 @@
+"""nnunet-prosma inspect: one case after the other, then the tables and the page."""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.inspect.options import parse
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
+    try:
+        print(draw_records(options.training, options.o) if options.training else inspect(options))
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or options.o} cannot be read or written: {error.strerror or error}"
+        ) from error
+    return 0
+
+
+def inspect(options: argparse.Namespace) -> Path:
+    from tqdm import tqdm
+
+    from nnunet_prosma.inspect.case import inspect_case
+    from nnunet_prosma.inspect.index import write_index
+    from nnunet_prosma.inspect.model import cases_of, load, model_folder
+    from nnunet_prosma.inspect.tables import write_tables
+
+    output: Path = options.o
+    model = model_folder(options)
+    predictor = load(model, options)
+    cases = cases_of(predictor, options)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=output):
+        pass  # said now if it cannot be written, not after the first case
+    settings = {
+        "model": str(model),
+        "trainer": predictor.trainer_name,
+        "configuration": options.c or model.resolve().name.split("__")[-1],
+        "folds": list(options.f),
+        "checkpoint": options.chk,
+        "step_size": options.step_size,
+        "mirroring": predictor.use_mirroring and predictor.allowed_mirroring_axes is not None,
+    }
+    rows, files = [], {}
+    for number, case in enumerate(cases, start=1):
+        if not options.disable_progress_bar:
+            tqdm.write(f"{case.name} ({number} of {len(cases)})")
+        found, files[case.name] = inspect_case(predictor, case, list(options.f), output)
+        rows += found
+    write_tables(rows, settings, output)
+    write_index(rows, settings, files, output)
+    return output / "index.html"
+
+
+def draw_records(folders: Sequence[Path], output: Path | None) -> Path:
+    """The picture of one record, or of several side by side."""
+    from nnunet_prosma.record import FILE, read
+    from nnunet_prosma.record_plot import draw_record
+
+    records = {}
+    for folder in folders:
+        path = folder / FILE
+        if not path.is_file():
+            raise InputError(
+                f"{path} is not there: --training takes the folders fold_X of trainings with a gated trainer, which "
+                f"write it at the end of each epoch"
+            )
+        try:
+            record = read(path)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from error
+        if not record.rows:
+            raise InputError(f"{path} holds no epoch yet")
+        records[_name(folder, folders)] = record
+    picture = (output or folders[0]) / "gates.png"
+    draw_record(records, picture)
+    return picture
+
+
+def _name(folder: Path, among: Sequence[Path]) -> str:
+    """As much of the path as tells the folders apart."""
+    whole = folder.resolve().parts
+    others = [other.resolve().parts for other in among]
+    for length in range(1, len(whole) + 1):
+        if sum(other[-length:] == whole[-length:] for other in others) == 1:
+            return "/".join(whole[-length:])
+    raise InputError(f"{folder} is given twice")

@@ -1,0 +1,108 @@
+"""From nnU-Net's preprocessed space back into the image's own, by nnU-Net's own way back."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from acvl_utils.cropping_and_padding.bounding_boxes import insert_crop_into_image
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from torch import Tensor
+
+from nnunet_prosma.inspect.predictor import WatchingPredictor
+
+NATURAL = {".png", ".bmp"}
+"""Formats that hold no fractions: a map is written in 256 grey values, 255 for 1."""
+
+
+class _MapsNotLabels:
+    """Stands where nnU-Net's label manager stands when probabilities are brought back, so that maps are, as they are.
+
+    Outside of the box to which nnU-Net cropped the image, where no window looked, a map is zero.
+    """
+
+    foreground_labels = (1,)
+
+    def apply_inference_nonlin(self, maps: Any) -> Tensor:
+        return torch.as_tensor(np.asarray(maps, dtype=np.float32))
+
+    def convert_probabilities_to_segmentation(self, maps: Tensor) -> Tensor:
+        return torch.zeros(maps.shape[1:], dtype=torch.uint8)  # nobody asks for it
+
+    def revert_cropping_on_probabilities(self, maps: Tensor, box: Any, shape: Any) -> Tensor:
+        whole: Tensor = insert_crop_into_image(torch.zeros((len(maps), *shape)), maps, box)
+        return whole
+
+
+def segmentation_in_image(predictor: WatchingPredictor, logits: Tensor, properties: dict[str, Any]) -> np.ndarray:
+    return _back(predictor, logits, predictor.label_manager, properties)
+
+
+def map_in_image(predictor: WatchingPredictor, values: Tensor, scale: float, properties: dict[str, Any]) -> np.ndarray:
+    """(1, *S), scale times what is shown -> an array in the order of the image's axes."""
+    _, maps = _back(predictor, values.float().div_(scale), _MapsNotLabels(), properties, return_probabilities=True)
+    found: np.ndarray = maps[0]
+    return found.clip(0, 1, out=found)
+
+
+def _back(predictor: WatchingPredictor, values: Tensor, labels: Any, properties: Any, **kwargs: Any) -> Any:
+    threads = torch.get_num_threads()
+    try:
+        return convert_predicted_logits_to_segmentation_with_correct_shape(
+            values.numpy(), predictor.plans_manager, predictor.configuration_manager, labels, properties, **kwargs
+        )
+    finally:
+        torch.set_num_threads(threads)
+
+
+def looked_at(predictor: WatchingPredictor, properties: dict[str, Any]) -> np.ndarray:
+    """Where nnU-Net's box is in the image."""
+    inside = np.zeros(properties["shape_before_cropping"], dtype=bool)
+    inside[tuple(slice(*limits) for limits in properties["bbox_used_for_cropping"])] = True
+    return inside.transpose(predictor.plans_manager.transpose_backward)
+
+
+def write_map(path: Path, values: np.ndarray, properties: dict[str, Any]) -> None:
+    """In the image's geometry and in fractions, but for NATURAL."""
+    ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    temporary = path.with_name(f".part_{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "sitk_stuff" in properties:
+        _write_sitk(temporary, values, properties["sitk_stuff"])
+    elif "nibabel_stuff" in properties:
+        _write_nibabel(temporary, values, properties["nibabel_stuff"])
+    else:
+        plane = values[0] if len(properties["spacing"]) == 3 and properties["spacing"][0] == 999 else values
+        if ending in NATURAL:
+            from skimage.io import imsave
+
+            imsave(temporary, np.rint(255 * plane).astype(np.uint8), check_contrast=False)
+        else:
+            import tifffile
+
+            tifffile.imwrite(temporary, plane.astype(np.float32), compression="zlib")
+    temporary.replace(path)
+
+
+def _write_sitk(path: Path, values: np.ndarray, kept: dict[str, Any]) -> None:
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray((values[0] if len(kept["spacing"]) == 2 else values).astype(np.float32))
+    image.SetSpacing(kept["spacing"])
+    image.SetOrigin(kept["origin"])
+    image.SetDirection(kept["direction"])
+    if "original_orientation" in kept:
+        image = SimpleITK.DICOMOrient(image, kept["original_orientation"])
+    SimpleITK.WriteImage(image, str(path), True)
+
+
+def _write_nibabel(path: Path, values: np.ndarray, kept: dict[str, Any]) -> None:
+    import nibabel
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+    affine = kept.get("reoriented_affine", kept["original_affine"])
+    image = nibabel.Nifti1Image(values.transpose(2, 1, 0).astype(np.float32), affine=affine)
+    if "reoriented_affine" in kept:
+        back = ornt_transform(axcodes2ornt("RAS"), io_orientation(kept["original_affine"]))
+        image = image.as_reoriented(back)
+    nibabel.save(image, path)

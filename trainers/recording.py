@@ -1,0 +1,114 @@
+"""What makes a gated trainer keep a record of its gates, an epoch a row: record.py says in which form."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from nnunetv2.utilities.helpers import dummy_context
+from torch import Tensor
+
+from nnunet_prosma.gate import GateFields
+from nnunet_prosma.observe import bare, observe, summarise
+from nnunet_prosma.record import FILE, Record, Row, changes, taken_up
+
+if TYPE_CHECKING:
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Host
+else:
+    _Host = object
+
+
+class GateRecordMixin(_Host):
+    """At the end of each epoch a validation batch goes through the network once more, with the gates watched.
+
+    The compiled network is not touched: no hook is set, and the module inside of it is called beside it. The record is
+    kept by the process of rank 0 alone. Nothing that goes wrong with it stops a training.
+    """
+
+    record_gates: ClassVar[bool] = True
+    """False leaves the record out."""
+
+    _gate_record: Record | None = None
+    _gate_batch: Tensor | None = None
+    _gate_failures: frozenset[str] = frozenset()
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self._records_gates():
+            self._try("taken up", self._take_up_record)
+
+    def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        result = super().validation_step(batch)
+        if self._records_gates():
+            self._gate_batch = batch["data"]
+        return result
+
+    def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
+        super().on_validation_epoch_end(val_outputs)
+        if self._records_gates():
+            self._try("kept", self._record_epoch)
+            self._gate_batch = None
+
+    def on_epoch_end(self) -> None:
+        super().on_epoch_end()  # nnU-Net draws its progress.png
+        if self._records_gates():
+            self._try("drawn", self._draw_record)
+
+    def _records_gates(self) -> bool:
+        return self.record_gates and self.local_rank == 0
+
+    def _take_up_record(self) -> None:
+        self._gate_record, problem = taken_up(Path(self.output_folder), self.current_epoch)
+        if problem:
+            self.print_to_log_file(f"WARNING: {problem}")
+
+    def _record_epoch(self) -> None:
+        if self._gate_record is None:
+            self._gate_record = Record()
+        if self._gate_batch is None:
+            return
+        rows = self._gate_rows(self._gate_batch)
+        self._gate_record.add(rows)
+        for row in rows:
+            for logger in getattr(self.logger, "loggers", []):  # Weights & Biases, if nnU-Net has it on
+                for name, value in row.values.items():
+                    logger.log(f"{row.name}/{name}", value, self.current_epoch)
+        for sentence in changes(self._gate_record, bare(self.network).decoder.config.norm):
+            self.print_to_log_file(sentence)
+        self._gate_record.write(Path(self.output_folder) / FILE)
+
+    def _gate_rows(self, batch: Tensor) -> list[Row]:
+        network = bare(self.network)
+        rows: list[Row] = []
+
+        def look(s: int, fields: GateFields) -> None:
+            stride = "x".join(map(str, network.decoder.gate_stride(s)))
+            rows.append(Row(self.current_epoch, s, stride, summarise(fields)))
+
+        training = network.training
+        network.eval()
+        try:
+            cuda = self.device.type == "cuda"
+            with torch.no_grad(), torch.autocast("cuda") if cuda else dummy_context():  # as nnU-Net's validation_step
+                observe(network, batch.to(self.device, non_blocking=True), look)
+        finally:
+            network.train(training)
+        return rows
+
+    def _draw_record(self) -> None:
+        if self._gate_record is not None and self._gate_record.rows:
+            from nnunet_prosma.record_plot import draw_record
+
+            draw_record({"": self._gate_record}, Path(self.output_folder) / "gates.png")
+
+    def _try(self, what: str, step: Any) -> None:
+        """A record is no reason to end a training of days: what fails is said in the log, once, and tried again."""
+        try:
+            step()
+        except Exception as error:
+            if what not in self._gate_failures:
+                self._gate_failures |= {what}
+                problem = f"{type(error).__name__}: {error}"
+                self.print_to_log_file(
+                    f"WARNING: the record of the gates could not be {what} ({problem}). The training goes on without; "
+                    f"this is said once."
+                )
