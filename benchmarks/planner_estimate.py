@@ -15,6 +15,7 @@ from pathlib import Path
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # before torch: its profiler reports a missing GPU as an error
 
+import marked
 import torch
 from tqdm import tqdm
 
@@ -36,7 +37,6 @@ PLANS = (
 """Preset, its first stages (with half their channels), patch, batch: with few weights for their activations."""
 NETWORKS = (("vanilla", "recomputed"), ("attention", "recomputed"), ("prosma", "recomputed"), ("prosma", "fused"))
 """Each with the path that its gates take."""
-MARKS = "<!-- made by benchmarks/planner_estimate.py -->", "<!-- end -->"
 
 
 def shortened(preset: str, stages: int, patch: tuple[int, ...], batch: int) -> Setting:
@@ -99,11 +99,7 @@ def main() -> None:
     text = "\n".join([*rows(device), "", f"Measured on {machine(device)}; torch {torch.__version__}."])
     print(text)
     if options.write:
-        before, _, rest = options.write.read_text().partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        temporary = options.write.with_name(options.write.name + ".part")
-        temporary.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
-        temporary.replace(options.write)
+        marked.replace(options.write, "planner_estimate.py", text)
 
 
 if __name__ == "__main__":

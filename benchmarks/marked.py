@@ -1,0 +1,16 @@
+"""A table in a document, between two marks, which the script that measured it replaces."""
+
+from pathlib import Path
+
+END = "<!-- end -->"
+
+
+def replace(path: Path, script: str, text: str) -> None:
+    """What stands between the script's mark and the next END."""
+    mark = f"<!-- made by benchmarks/{script} -->"
+    before, found, rest = path.read_text().partition(mark)
+    if not found or END not in rest:
+        raise SystemExit(f"{path} must hold the lines {mark} and {END}, between which the table goes")
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(f"{before}{mark}\n{text}\n{END}{rest.partition(END)[2]}")
+    temporary.replace(path)
