@@ -14,12 +14,12 @@ import marked
 from nnunet_prosma.command import main as nnunet_prosma
 
 ROWS = (
-    ("3d", (32, 32, 32), 2),
-    ("3d", (48, 48, 48), 2),
+    ("3d", (32, 32, 64), 2),
+    ("3d", (32, 64, 64), 2),
     ("3d", (64, 64, 64), 2),
-    ("2d", (96, 96), 8),
-    ("2d", (128, 128), 8),
-    ("2d", (192, 192), 8),
+    ("2d", (128, 256), 4),
+    ("2d", (256, 256), 4),
+    ("2d", (256, 384), 4),
 )
 ROUNDS = 5
 QUANTITIES = ("step_seconds", "infer_seconds", "kept_bytes", "peak_bytes")
