@@ -14,6 +14,7 @@ SUBCOMMANDS = {
     "doctor": ("nnunet_prosma.doctor", "say whether nnU-Net finds the trainers here, and what to do if not"),
     "plan": ("nnunet_prosma.plan", "plan a data set with the gates in the network and in the memory it may take"),
     "trainer-path": ("nnunet_prosma.trainer_path", "print the directory for an export of nnUNet_extTrainer"),
+    "warm-start": ("nnunet_prosma.warm_start.command", "make the start of a gated training from a trained nnU-Net"),
 }
 
 USAGE = (
