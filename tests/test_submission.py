@@ -1,13 +1,20 @@
 """From one short training to a warm start, a bundle and a container, through the real commands."""
 
 import json
+import pickle
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 import torch
 from datasets import write_dataset
-from workspace import Workspace, losses
+from workspace import EXTENSION, Workspace, losses, run_as_newcomer
 
 from nnunet_prosma import command
+from nnunet_prosma.bundle.manifest import read_manifest
+from nnunet_prosma.bundle.weights import read_weights
 
 pytestmark = pytest.mark.slow
 
@@ -68,3 +75,112 @@ def test_plans_that_do_not_fit_are_refused_with_the_difference(trained, monkeypa
     assert command.main(["warm-start", str(checkpoint), "-o", str(checkpoint), "--overwrite"]) == 2
     assert "is the checkpoint itself" in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.fixture(scope="module")
+def bundle(trained) -> Path:
+    """The gated model, with the postprocessing that find_best_configuration would have left for its fold."""
+    from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
+
+    postprocessing = trained.path / "postprocessing.pkl"
+    kept = [remove_all_but_largest_component_from_segmentation], [{"labels_or_regions": [1, 2]}]
+    postprocessing.write_bytes(pickle.dumps(kept))
+    output = trained.path / "BUNDLE"
+    named = ("-d", 11, "-c", "2d", "-tr", GATED, "-f", 0, "-pp_pkl_file", postprocessing, "--licence", "CC0")
+    trained.run("nnunet-prosma", "bundle", *named, "-o", output)
+    return output
+
+
+def test_a_bundle_predicts_what_nnunet_predicts_where_nobody_knows_of_the_training(trained, bundle):
+    images = trained.raw / NAME / "imagesTs"
+    theirs, processed = trained.path / "theirs", trained.path / "processed"
+    named = ("-d", 11, "-c", "2d", "-tr", GATED, "-f", 0, "-device", "cpu", "-npp", 0, "-nps", 0)
+    theirs.mkdir()
+    trained.run("nnUNetv2_predict", *named, "-i", images, "-o", theirs)
+    plans = ("-plans_json", theirs / "plans.json", "-dataset_json", theirs / "dataset.json")
+    pickled = ("-pp_pkl_file", trained.path / "postprocessing.pkl")
+    trained.run("nnUNetv2_apply_postprocessing", "-i", theirs, "-o", processed, *pickled, "-np", 1, *plans)
+    ours = trained.path / "ours"
+    program = Path(sys.executable).with_name("nnunet-prosma")
+    status, _, error = run_as_newcomer(program, "predict", bundle, "-i", images, "-o", ours, "-device", "cpu")
+    assert status == 0, error
+    assert sorted(path.name for path in ours.iterdir()) == ["case_003.nii.gz", "case_004.nii.gz"]
+    for path in ours.iterdir():
+        one, other = (sitk.ReadImage(str(folder / path.name)) for folder in (ours, processed))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
+        assert (one.GetSpacing(), one.GetOrigin(), one.GetDirection()) == (
+            other.GetSpacing(),
+            other.GetOrigin(),
+            other.GetDirection(),
+        )
+
+
+def test_a_bundle_is_plain_tensors_json_and_text(bundle):
+    manifest = read_manifest(bundle)
+    (checkpoint,) = bundle.glob("models/*/fold_0/checkpoint_final.pth")
+    assert read_weights(checkpoint).keys() == {
+        "network_weights",
+        "trainer_name",
+        "init_args",
+        "inference_allowed_mirroring_axes",
+        "current_epoch",
+    }
+    assert {Path(name).suffix for name in manifest["files"]} == {".md", ".txt", ".json", ".pth", ".whl"}
+    plans = json.loads((checkpoint.parents[1] / "plans.json").read_text())
+    architecture = plans["configurations"]["2d"]["architecture"]
+    assert architecture["network_class_name"] == "nnunet_prosma.architectures.gated_unet.ProSMAUNet"
+    assert architecture["arch_kwargs"]["gate"]["dilations"] == [1, 2, 4]
+
+
+def test_the_model_card_is_filled_from_files_and_marks_its_gaps(trained, bundle):
+    card = (bundle / "MODEL_CARD.md").read_text()
+    summary = json.loads((trained.fold(GATED, "2d") / "validation" / "summary.json").read_text())
+    assert f"| ball | {summary['mean']['1']['Dice']:.4f} | 1 | 0 |" in card
+    assert f"| mean over labels | {summary['foreground_mean']['Dice']:.4f} |" in card
+    assert "- Channels: 0 T1, 1 FLAIR" in card
+    assert "Licence of the weights: CC0" in card
+    assert "**GAP, fill in:** where has it not been tried, where does it fail?" in card
+    assert card.count("of z exactly zero, psi") == 2
+    assert "no postprocessing was found" not in card
+
+
+def test_what_cannot_be_bundled_is_said_before_anything_is_written(trained, monkeypatch, capsys):
+    for variable, value in trained.environment().items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr("nnunetv2.paths.nnUNet_results", trained.results, raising=False)
+    output = trained.path / "NEVER"
+    folder = trained.fold(GATED, "2d").parent
+    assert command.main(["bundle", "-m", str(folder), "-f", "0", "3", "-o", str(output)]) == 2
+    assert "train fold 3, or choose others with -f (there are 0)" in capsys.readouterr().err
+    assert command.main(["bundle", "-m", str(folder), str(folder), "-f", "0", "-o", str(output)]) == 2
+    assert "is named twice" in capsys.readouterr().err
+    assert command.main(["bundle", "-m", str(folder), "-f", "0", "-o", str(trained.path)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert not output.exists()
+    assert not list(trained.path.glob(".NEVER*"))
+
+
+def test_an_ensemble_is_nnunets_average_of_probabilities(trained, tmp_path, monkeypatch):
+    from nnunetv2.ensembling.ensemble import merge_files
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    monkeypatch.setenv("nnUNet_extTrainer", str(EXTENSION))
+    files = sorted(str(path) for path in (trained.raw / NAME / "imagesTs").glob("case_003_*.nii.gz"))
+    folders = [trained.fold(name, "2d").parent for name in (VANILLA, GATED)]
+    named = ["-m", *map(str, folders), "-f", "0", "-o", str(tmp_path / "bundle")]
+    assert command.main(["bundle", *named]) == 0
+    out = ["-i", str(Path(files[0]).parent), "-o", str(tmp_path / "ours"), "-device", "cpu", "--disable_tta"]
+    assert command.main(["predict", str(tmp_path / "bundle"), *out]) == 0
+    probabilities = []
+    for folder in sorted((tmp_path / "bundle" / "models").iterdir(), reverse=True):  # as nnU-Net itself loads a model
+        predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False)
+        predictor.initialize_from_trained_model_folder(str(folder), (0,))
+        target = tmp_path / folder.name
+        predictor.predict_from_files_sequential([files], [str(target)], save_probabilities=True)
+        probabilities.append(f"{target}.npz")
+    writer = predictor.plans_manager.image_reader_writer_class()
+    merge_files(probabilities, str(tmp_path / "merged"), ".nii.gz", writer, predictor.label_manager)
+    ours, theirs = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / p))) for p in ("ours/case_003.nii.gz", "merged.nii.gz")
+    )
+    np.testing.assert_array_equal(ours, theirs)
