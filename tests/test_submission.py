@@ -1,8 +1,12 @@
 """From one short training to a warm start, a bundle and a container, through the real commands."""
 
 import json
+import os
 import pickle
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +188,191 @@ def test_an_ensemble_is_nnunets_average_of_probabilities(trained, tmp_path, monk
         sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / p))) for p in ("ours/case_003.nii.gz", "merged.nii.gz")
     )
     np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.fixture(scope="module")
+def submission(trained, bundle):
+    """A container's folder, its sockets in the other order than the channels, for all to read, and case 3 for it."""
+    root = Path(tempfile.mkdtemp(prefix="nnunet_prosma_submission_"))
+    root.chmod(0o755)
+    arguments = ["container", bundle, "--input", "images/flair-mri=FLAIR", "images/t1-mri=T1"]
+    limits = ["--time-limit", 600, "--samples", trained.raw / NAME / "imagesTs", "-device", "cpu"]
+    output = ["--output", "images/ball-segmentation", "--memory", 4, "-o", root / "folder"]
+    trained.table = trained.run("nnunet-prosma", *arguments, *limits, *output)
+    place_case(trained, root / "input", (("flair-mri", 1), ("t1-mri", 0)))
+    (root / "output").mkdir(mode=0o777)
+    (root / "output").chmod(0o777)
+    yield root
+    shutil.rmtree(root)
+
+
+def place_case(trained, folder, sockets):
+    """Case 3 as .mha, turned in space, which nnU-Net does not look at."""
+    for socket, channel in sockets:
+        (folder / "images" / socket).mkdir(parents=True)
+        image = sitk.ReadImage(str(trained.raw / NAME / "imagesTs" / f"case_003_{channel:04}.nii.gz"))
+        image.SetDirection((0.8, -0.6, 0.0, 0.36, 0.48, -0.8, 0.48, 0.64, 0.6))
+        image.SetOrigin((-3.5, 100.0, 7.25))
+        sitk.WriteImage(image, str(folder / "images" / socket / "5d0f.mha"), True)
+
+
+def segment(root, folder_of_input, *prefix):
+    """The entry script as the platform starts it: no variable of nnU-Net, no home, an empty folder for /tmp."""
+    (root / "tmp").mkdir(exist_ok=True)
+    (root / "tmp").chmod(0o777)
+    known = {"PATH": os.environ["PATH"], "TMPDIR": str(root / "tmp"), "MPLCONFIGDIR": str(root / "tmp")}
+    known |= {"NNUNET_PROSMA_APP": str(root / "folder"), "NNUNET_PROSMA_REGISTER": "0", "OMP_NUM_THREADS": "1"}
+    folders = ["--input", folder_of_input, "--output", root / "output", "--model", root / "no-model"]
+    return subprocess.run(
+        [*prefix, sys.executable, root / "folder" / "inference.py", *folders],
+        cwd="/",
+        env=known,
+        capture_output=True,
+        text=True,
+    )
+
+
+def isolated():
+    """An unprivileged user in a network namespace without network, 12 GB of address space; empty if not permitted."""
+    if os.getuid() == 0:
+        prefix = ["unshare", "-n", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    else:
+        prefix = ["unshare", "-rn"]
+    prefix += ["prlimit", "--as=12000000000"]
+    try:
+        allowed = subprocess.run([*prefix, sys.executable, "-c", ""], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    return prefix if allowed else []
+
+
+def test_the_entry_script_runs_without_network_rights_or_variables(trained, bundle, submission, tmp_path):
+    prefix = isolated()
+    if not prefix:
+        pytest.skip(
+            "this machine permits no network namespace (unshare -n): the entry script's isolation is NOT tested"
+        )
+    for path in [submission / "input", *(submission / "input").rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = segment(submission, submission / "input", *prefix)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    output = submission / "output" / "images" / "ball-segmentation" / "output.mha"
+    written, reference = sitk.ReadImage(str(output)), sitk.ReadImage(str(submission / "input/images/t1-mri/5d0f.mha"))
+    assert written.GetDirection() == reference.GetDirection()
+    assert (written.GetSpacing(), written.GetOrigin()) == (reference.GetSpacing(), reference.GetOrigin())
+    images = tmp_path / "images"  # the same voxels through predict, which is held against nnU-Net above
+    images.mkdir()
+    for channel in (0, 1):
+        shutil.copy(trained.raw / NAME / "imagesTs" / f"case_003_{channel:04}.nii.gz", images)
+    out = ["-i", str(images), "-o", str(tmp_path / "ours"), "-device", "cpu"]
+    assert command.main(["predict", str(bundle), *out]) == 0
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "ours" / "case_003.nii.gz")))
+    assert expected.any()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(written), expected)
+    assert [path.name for path in (submission / "output").rglob("*") if path.is_file()] == ["output.mha"]
+    assert "label 1: " in done.stdout
+
+
+def test_what_the_entry_script_cannot_use_ends_in_one_sentence_and_no_output(trained, submission, tmp_path, capsys):
+    from nnunet_prosma.container.inference import main
+
+    stderr = sys.stderr
+    folder = submission / "folder"
+
+    def failed(input_folder, bundle=folder / "bundle", settings=folder / "container.json"):
+        named = ["--input", str(input_folder), "--output", str(tmp_path / "out"), "--model", str(tmp_path / "none")]
+        try:
+            assert main([*named, "--bundle", str(bundle), "--settings", str(settings)]) == 1
+        finally:
+            sys.stderr = stderr
+        assert not (tmp_path / "out").exists()
+        return capsys.readouterr().out.splitlines()[-1]
+
+    place_case(trained, tmp_path / "wrong", (("flair-mri", 1), ("t1", 0)))
+    assert failed(tmp_path / "wrong").startswith("FAILED: no input folder ")
+    place_case(trained, tmp_path / "empty", (("flair-mri", 1), ("t1-mri", 0)))
+    assert failed(tmp_path / "empty", bundle=tmp_path).startswith("FAILED: there is no model")
+    damaged = shutil.copytree(folder / "bundle", tmp_path / "damaged")
+    (weights,) = damaged.glob("models/*/fold_0/*.pth")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    assert "checkpoint_final.pth was changed" in failed(tmp_path / "empty", bundle=damaged)
+    small = json.loads((folder / "container.json").read_text()) | {"memory_gb": 1}
+    (tmp_path / "small.json").write_text(json.dumps(small))
+    assert "1.0 GB are there: give the job more memory" in failed(tmp_path / "empty", settings=tmp_path / "small.json")
+    (tmp_path / "empty" / "images" / "t1-mri" / "5d0f.mha").write_bytes(b"")
+    assert failed(tmp_path / "empty").endswith("5d0f.mha is empty, 0 bytes: it was not copied whole")
+
+
+def test_a_slice_as_tif_is_segmented_as_nnunet_segments_that_slice(trained, submission, tmp_path, capsys):
+    import tifffile
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
+
+    from nnunet_prosma.container.inference import main
+
+    planes = []
+    for socket, channel in (("t1-mri", 0), ("flair-mri", 1)):
+        volume = sitk.GetArrayFromImage(
+            sitk.ReadImage(str(trained.raw / NAME / "imagesTs" / f"case_004_{channel:04}.nii.gz"))
+        )
+        planes.append(volume[4])
+        (tmp_path / "input" / "images" / socket).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / "input" / "images" / socket / "a.tif", volume[4])
+    folder = submission / "folder"
+    settings = json.loads((folder / "container.json").read_text())
+    settings["output"]["ending"] = ".tif"
+    (tmp_path / "tif.json").write_text(json.dumps(settings))
+    named = ["--input", str(tmp_path / "input"), "--output", str(tmp_path), "--model", str(folder / "bundle")]
+    stderr = sys.stderr
+    try:
+        assert main([*named, "--settings", str(tmp_path / "tif.json")]) == 0, capsys.readouterr().out
+    finally:
+        sys.stderr = stderr
+    ours = tifffile.imread(tmp_path / "images" / "ball-segmentation" / "output.tif")
+    step, mirroring = settings["choice"]["step_size"], settings["choice"]["mirroring"]
+    predictor = nnUNetPredictor(step, use_mirroring=mirroring, device=torch.device("cpu"), allow_tqdm=False)
+    (model,) = (folder / "bundle" / "models").iterdir()
+    predictor.initialize_from_trained_model_folder(str(model), (0,))
+    theirs = predictor.predict_single_npy_array(np.stack(planes)[:, None], {"spacing": [999.0, 1.0, 1.0]})
+    np.testing.assert_array_equal(ours, remove_all_but_largest_component_from_segmentation(theirs, [1, 2])[0])
+    assert ours.any()
+
+
+def test_the_choice_for_a_time_limit_is_printed_and_written(trained, submission, bundle, monkeypatch, capsys):
+    choice = json.loads((submission / "folder" / "choice.json").read_text())
+    assert (choice["folds"], choice["mirroring"], choice["step_size"]) == (["0"], True, 0.5)
+    assert len(choice["options"]) == 6
+    assert choice["dice"] == json.loads((bundle / "manifest.json").read_text())["models"][0]["crossvalidation_dice"]
+    assert 30 < choice["seconds"] < 600
+    assert trained.table.count("->") == 1
+    output = trained.path / "too-short"
+    named = [
+        "container",
+        str(bundle),
+        "--input",
+        "images/a=T1",
+        "images/b=FLAIR",
+        "--output",
+        "images/c",
+        "-o",
+        str(output),
+    ]
+    assert command.main([*named, "--time-limit", "20", "-device", "cpu"]) == 2
+    assert "no option fits --time-limit 20 s: the fastest, 1 fold without mirroring" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_the_folder_is_ready_for_docker_build(submission):
+    folder = submission / "folder"
+    held = {path.name for path in folder.iterdir()}
+    scripts = {"do_build.sh", "do_test_run.sh", "do_save.sh"}
+    assert held == scripts | {
+        *("Dockerfile", ".dockerignore", "README.md", "inference.py"),
+        *("container.json", "choice.json", "bundle", "test"),
+    }
+    assert all(os.access(folder / script, os.X_OK) for script in scripts)
+    for path in folder.iterdir():
+        assert path.is_dir() or not [word for word in path.read_text().split() if word.count("@") == 2], path
+    assert "images/flair-mri/CASE.mha" in (folder / "do_test_run.sh").read_text()
+    read_manifest(folder / "bundle")

@@ -1,0 +1,61 @@
+"""How much main memory a case will take, before it is taken, and how much there is.
+
+For an image of N voxels and C channels, of M voxels in the network's spacing, with K classes (or regions):
+
+    read and preprocess   20 C N + 4 C M + 24 max(N, M)
+    predict               4 C M + 4 K M + 2 M, and 2 K M more with several folds
+    back to the image     2 K M + 8 M + 30 max(N, M), one class at a time; an ensemble of models needs all at once,
+                          16 K max(N, M)
+
+bytes, the largest of the three, and BASE for torch, its libraries and the weights. Measured peaks lie below it
+(docs/submission.md).
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from nnunet_prosma.errors import InputError
+
+BASE = 1.5e9
+CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def bytes_needed(voxels: int, network_voxels: int, channels: int, classes: int, folds: int, models: int) -> float:
+    n, m, c, k = voxels, network_voxels, channels, classes
+    larger = max(n, m)
+    read = 20 * c * n + 4 * c * m + 24 * larger
+    predict = 4 * c * m + 4 * k * m + 2 * m + (2 * k * m if folds > 1 else 0)
+    back = 2 * k * m + 8 * m + 30 * larger if models == 1 else 16 * k * larger + 4 * c * n
+    return BASE + max(read, predict, back)
+
+
+def network_voxels(size: Sequence[int], spacing: Sequence[float], target_spacing: Sequence[float]) -> int:
+    """Of an image (z, y, x) resampled to the network's spacing, of which a 2D network has two entries."""
+    kept = len(size) - len(target_spacing)
+    factors = [old / new for old, new in zip(spacing[kept:], target_spacing, strict=True)]
+    return math.prod(size[:kept]) * math.prod(max(1, round(n * f)) for n, f in zip(size[kept:], factors, strict=True))
+
+
+def ceiling(set_gb: float | None) -> float:
+    """Bytes that this run may take: what was set, or less where the container has less."""
+    limits = [set_gb * 1e9] if set_gb else []
+    for path in CGROUP:
+        if path.is_file() and (text := path.read_text().strip()).isdigit():
+            limits.append(float(text))
+    limits.append(_machine())
+    return min(limits)
+
+
+def _machine() -> float:
+    import os
+
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def require_room(needed: float, limit: float, size: Sequence[int]) -> None:
+    if needed > limit:
+        raise InputError(
+            f"an image of {'x'.join(map(str, size))} voxels needs up to {needed / 1e9:.1f} GB of memory, and "
+            f"{limit / 1e9:.1f} GB are there: give the job more memory"
+        )
