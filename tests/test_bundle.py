@@ -146,6 +146,15 @@ def test_the_requirements_are_closed():
                 assert re.sub(r"[-_.]+", "-", needed).lower() in versions
 
 
+def test_an_environment_that_pip_could_not_install_again_is_refused(monkeypatch):
+    installed = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "1.0" if name == "numpy" else installed(name))
+    with pytest.raises(
+        InputError, match=r"has numpy 1.0, but .* needs .*>=.*: such a list cannot be installed elsewhere"
+    ):
+        closure()
+
+
 @pytest.mark.parametrize("regions", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_class_by_class_gives_nnunets_segmentation(regions, dtype):

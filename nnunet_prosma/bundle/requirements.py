@@ -30,15 +30,31 @@ def closure(root: str = ROOT) -> dict[str, str]:
                 f"{name}, which this environment needs, is not installed in it: pip check says what is missing"
             ) from None
         versions[name] = Version(distribution.version).public  # no index has 2.6.0+cu124, but all have 2.6.0
-        waiting += _needed(distribution, extras)
+        for requirement in _needed(distribution, extras):
+            needed = canonicalize_name(requirement.name)
+            _refuse_conflict(name, requirement)
+            waiting.append((needed, frozenset(requirement.extras)))
     return dict(sorted(versions.items()))
 
 
-def _needed(distribution: metadata.Distribution, extras: frozenset[str]) -> Iterator[tuple[str, frozenset[str]]]:
+def _needed(distribution: metadata.Distribution, extras: frozenset[str]) -> Iterator[Requirement]:
     for line in distribution.requires or []:
         requirement = Requirement(line)
         if requirement.marker is None or any(requirement.marker.evaluate({"extra": e}) for e in extras or {""}):
-            yield canonicalize_name(requirement.name), frozenset(requirement.extras)
+            yield requirement
+
+
+def _refuse_conflict(by: str, requirement: Requirement) -> None:
+    """pip would not install a list of which one package does not suit another."""
+    try:
+        version = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return  # which is said when its turn comes
+    if not requirement.specifier.contains(version, prereleases=True):
+        raise InputError(
+            f"this environment has {requirement.name} {version}, but {by} needs {requirement.specifier}: such a list "
+            f"cannot be installed elsewhere, so mend it first (pip check, pip install -U {requirement.name})"
+        )
 
 
 def write_requirements(bundle: Path, versions: dict[str, str], python: str) -> None:

@@ -7,8 +7,8 @@ For an image of N voxels and C channels, of M voxels in the network's spacing, w
     back to the image     2 K M + 8 M + 30 max(N, M), one class at a time; an ensemble of models needs all at once,
                           16 K max(N, M)
 
-bytes, the largest of the three, and BASE for torch, its libraries and the weights. Measured peaks lie below it
-(docs/submission.md).
+bytes, the largest of the three, and BASE for torch, its libraries and the weights. Where the network runs on the CPU,
+its feature maps for one patch come on top. Measured peaks lie below that (docs/submission.md).
 """
 
 import math
