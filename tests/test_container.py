@@ -205,8 +205,8 @@ images.write_segmentation(np.ones((4, 5, 6)), a, images.read_header(a), target, 
 def test_memory_is_refused_before_it_is_taken():
     assert network_voxels([800, 512, 512], [1.0, 0.8, 0.8], [1.5, 1.5, 1.5]) == 533 * 273 * 273
     assert network_voxels([800, 512, 512], [1.0, 0.8, 0.8], [1.6, 1.6]) == 800 * 256 * 256
-    assert bytes_needed(10**8, 10**8, 1, 2, 1, 1) == BASE + 48e8  # reading: 20 + 4 + 24
-    assert bytes_needed(10**6, 10**8, 1, 100, 5, 1) == BASE + (4 + 400 + 2 + 200) * 1e8
+    assert bytes_needed(10**8, 10**8, 1, 2, 1, 1, 10**6) == BASE + 48e8  # reading: 20 + 4 + 24
+    assert bytes_needed(10**6, 10**8, 1, 100, 5, 1, 10**6) == BASE + (4 + 500 + 2 + 200) * 1e8 + 12e8
     require_room(4e9, 4e9, [1])
     with pytest.raises(InputError, match=r"512x512x800 voxels needs up to 9.0 GB of memory, and 8.0 GB are there"):
         require_room(9e9, 8e9, [512, 512, 800])

@@ -112,10 +112,11 @@ def make_room(predictor: "BundlePredictor", header: Any, reader: str, settings: 
         voxels = network_voxels(turned, steps, member.configuration_manager.spacing)
         arguments = (len(predictor.channel_names), member.label_manager.num_segmentation_heads)
         folds, models = len(member.list_of_parameters), len(predictor.members)
+        patch = member.configuration_manager.patch_size
         maps = 0.0
         if predictor.how.device == "cpu":
-            maps = 4.0 * member.network.compute_conv_feature_map_size(member.configuration_manager.patch_size)
-        needed = max(needed, maps + bytes_needed(math.prod(size), voxels, *arguments, folds, models))
+            maps = 4.0 * member.network.compute_conv_feature_map_size(patch)
+        needed = max(needed, maps + bytes_needed(math.prod(size), voxels, *arguments, folds, models, math.prod(patch)))
     limit = ceiling(settings["memory_gb"])
     say(f"memory: up to {needed / 1e9:.1f} GB of {limit / 1e9:.1f} GB")
     require_room(needed, limit, header.size)

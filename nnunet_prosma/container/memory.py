@@ -1,9 +1,10 @@
 """How much main memory a case will take, before it is taken, and how much there is.
 
-For an image of N voxels and C channels, of M voxels in the network's spacing, with K classes (or regions):
+For N voxels and C channels, M voxels in the network's spacing, K classes (or regions) and a patch of P voxels:
 
     read and preprocess   20 C N + 4 C M + 24 max(N, M)
-    predict               4 C M + 4 K M + 2 M, and 2 K M more with several folds
+    predict               4 C M + 5 K M + 2 M + 12 K P, and 2 K M more with several folds (nnU-Net's search for
+                          infinite logits takes 3 of the 5)
     back to the image     2 K M + 8 M + 30 max(N, M), one class at a time; an ensemble of models needs all at once,
                           16 K max(N, M)
 
@@ -21,11 +22,13 @@ BASE = 1.5e9
 CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-def bytes_needed(voxels: int, network_voxels: int, channels: int, classes: int, folds: int, models: int) -> float:
+def bytes_needed(
+    voxels: int, network_voxels: int, channels: int, classes: int, folds: int, models: int, patch: int
+) -> float:
     n, m, c, k = voxels, network_voxels, channels, classes
     larger = max(n, m)
     read = 20 * c * n + 4 * c * m + 24 * larger
-    predict = 4 * c * m + 4 * k * m + 2 * m + (2 * k * m if folds > 1 else 0)
+    predict = 4 * c * m + 5 * k * m + 2 * m + 12 * k * patch + (2 * k * m if folds > 1 else 0)
     back = 2 * k * m + 8 * m + 30 * larger if models == 1 else 16 * k * larger + 4 * c * n
     return BASE + max(read, predict, back)
 

@@ -8,9 +8,10 @@ MEMORY="${MEMORY:-@MEMORY@g}"
 GPUS=()
 if [ "${NO_GPU:-0}" != 1 ]; then GPUS=(--gpus all); fi
 
-rm -rf test/output
 mkdir -p test/output
 chmod 777 test/output
+# What an earlier run wrote belongs to the container's user, so the container removes it.
+docker run --rm --network none --volume "$PWD/test/output:/output" --entrypoint /bin/sh "$TAG" -c 'rm -rf /output/*'
 chmod -R o+rX test/input bundle
 
 docker run --rm \
