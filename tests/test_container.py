@@ -225,21 +225,21 @@ def test_the_choice_is_the_most_that_fits():
     full = choose(options, 300, 16)
     assert (full.folds, full.mirroring, full.step_size) == (5, True, 0.5)
     assert full.seconds == START_S + MARGIN * (4 + 5 * 32)
-    less = choose(options, 150, 16)  # 30 + 1.25 (4 + 5 * 8) = 85 with mirroring and step 1
+    less = choose(options, 150, 16)  # 60 + 1.25 (4 + 5 * 8) = 115 with mirroring and step 1
     assert (less.folds, less.mirroring, less.step_size) == (5, True, 1.0)
     assert choose(options, START_S + MARGIN * (4 + 2), 16).folds == 1
     (known,) = [option for option in options if option.dice is not None]
     assert (known.folds, known.mirroring, known.step_size, known.dice) == (1, True, 0.5, 0.9)
     drawn = table(options, less, "a GPU").splitlines()
     assert [line for line in drawn if line.startswith("->")] == [
-        "->     5        yes     1       85      6.0   unknown"
+        "->     5        yes     1      115      6.0   unknown"
     ]
 
 
 def test_a_budget_too_small_for_any_option_says_so():
     options = extrapolate(4.0, NETWORK, 5, gpu_gb=6.0)
     with pytest.raises(
-        InputError, match=r"no option fits --time-limit 20 s: the fastest, 1 fold .*takes 38 s and 6.0 GB"
+        InputError, match=r"no option fits --time-limit 20 s: the fastest, 1 fold .*takes 68 s and 6.0 GB"
     ):
         choose(options, 20, None)
     with pytest.raises(InputError, match="--time-limit 300 s and --gpu-memory 4 GB"):

@@ -16,8 +16,8 @@ from nnunet_prosma.errors import InputError
 STEPS = (0.5, 0.75, 1.0)
 MARGIN = 1.25
 """A measured time may be longer there by this factor."""
-START_S = 30.0
-"""What the platform takes to start Python and torch, which is not measured here."""
+START_S = 60.0
+"""For the start of Python and torch from a cold disk, which is not measured here; a busy machine took 35 to 45 s."""
 GPU_SHARE = 0.9
 
 
