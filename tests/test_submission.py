@@ -310,6 +310,8 @@ def test_what_the_entry_script_cannot_use_ends_in_one_sentence_and_no_output(tra
     small = json.loads((folder / "container.json").read_text()) | {"memory_gb": 1}
     (tmp_path / "small.json").write_text(json.dumps(small))
     assert "1.0 GB are there: give the job more memory" in failed(tmp_path / "empty", settings=tmp_path / "small.json")
+    (tmp_path / "other.json").write_text("{}")
+    assert failed(tmp_path / "empty", settings=tmp_path / "other.json") == "FAILED: unforeseen, KeyError: 'inputs'"
     (tmp_path / "empty" / "images" / "t1-mri" / "5d0f.mha").write_bytes(b"")
     assert failed(tmp_path / "empty").endswith("5d0f.mha is empty, 0 bytes: it was not copied whole")
 

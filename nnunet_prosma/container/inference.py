@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except MemoryError:
         print("FAILED: out of memory: give the job more of it", flush=True)
+        return 1
+    except Exception as error:  # a fault of ours, or of the GPU: for the log, where the platform's user looks
+        traceback.print_exc(file=sys.stdout)
+        print(f"FAILED: unforeseen, {type(error).__name__}: {error}", flush=True)
         return 1
     return 0
 
