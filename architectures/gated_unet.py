@@ -10,6 +10,7 @@ from typing import Any
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet, ResidualUNet
 from torch import nn
 
+from nnunet_prosma.carried_heads import carried_heads
 from nnunet_prosma.decoder import GatedDecoder
 from nnunet_prosma.gate import GateConfig
 
@@ -28,7 +29,19 @@ class GatedUNet(nn.Module):
         """As torch's, but a checkpoint without these gates is refused with a sentence that says so."""
         if strict:
             self._refuse_other_gates(state_dict)
-        return super().load_state_dict(state_dict, strict, assign)
+        return super().load_state_dict(self._with_carried_heads(state_dict), strict, assign)
+
+    def _with_carried_heads(self, state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With the segmentation layers of a warm start, if it carries some that fit; it says so, as nnU-Net does."""
+        heads = carried_heads(state_dict)
+        if not heads:
+            return state_dict
+        own = {key: value.shape for key, value in self.state_dict().items() if key in heads}
+        if own != {key: value.shape for key, value in heads.items()}:
+            print("Segmentation layers are new: those of the warm start are for another number of classes")
+            return state_dict
+        print("Segmentation layers are those of the warm start")
+        return {**state_dict, **heads}
 
     def _refuse_other_gates(self, state_dict: Mapping[str, Any]) -> None:
         held = {key for key in state_dict if key.startswith("decoder.gates.")}

@@ -1,0 +1,156 @@
+"""nnunet-prosma bundle: gathers trained models into one folder."""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunet_prosma.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_prosma.bundle.models import Model
+
+SHOWN = ("nnunet-prosma", "nnunetv2", "torch", "dynamic-network-architectures", "numpy")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="nnunet-prosma bundle",
+        description="Gather a trained model, or several for an ensemble, into one folder that predicts elsewhere: "
+        "nnunet-prosma predict BUNDLE -i IMAGES -o OUT.",
+    )
+    parser.add_argument(
+        "-m", dest="folders", metavar="MODEL_FOLDER", type=Path, nargs="+", help="instead of -d, -c, -tr, -p"
+    )
+    parser.add_argument("-d", dest="dataset", metavar="DATASET")
+    parser.add_argument(
+        "-c", dest="configurations", metavar="CONFIGURATION", nargs="+", help="several make an ensemble"
+    )
+    parser.add_argument("-tr", dest="trainers", metavar="TRAINER", nargs="+", default=["nnUNetTrainerProSMA"])
+    parser.add_argument("-p", dest="plans", metavar="PLANS", nargs="+", default=["nnUNetPlans"])
+    parser.add_argument("-f", dest="folds", metavar="FOLD", nargs="+", default=list("01234"), help="default: 0 1 2 3 4")
+    parser.add_argument("-chk", metavar="NAME", default="checkpoint_final.pth", help="default: %(default)s")
+    parser.add_argument("-o", dest="output", metavar="BUNDLE", type=Path, required=True, help="a folder not yet there")
+    parser.add_argument(
+        "-pp_pkl_file",
+        metavar="FILE",
+        type=Path,
+        help="nnU-Net's postprocessing.pkl; default: find_best_configuration's",
+    )
+    parser.add_argument("--licence", help="of the weights, for the model card")
+    parser.add_argument("--intended", help="what the model is for, for the model card")
+    parser.add_argument("--not-for", help="what it is not for, for the model card")
+    parser.add_argument("--wheel", type=Path, help="wheel of nnunet-prosma; default: made of the installed package")
+    options = parser.parse_args(arguments)
+    if options.output.exists():
+        raise InputError(f"-o {options.output} is there already: a bundle is never changed, so name another folder")
+    from nnunet_prosma.bundle.models import find_models
+    from nnunet_prosma.write import written_whole
+
+    models = find_models(model_folders(options), options.folds, options.chk)
+    with written_whole(options.output) as folder:
+        folder.mkdir()
+        manifest = fill(folder, models, options)
+    size = sum(file["bytes"] for file in manifest["files"].values())
+    print(f"{options.output}: {len(manifest['files'])} files, {size / 1e6:.1f} MB")
+    for line in (options.output / "MODEL_CARD.md").read_text().splitlines():
+        if "GAP" in line:
+            print(f"  MODEL_CARD.md {line.strip('- ')}")
+    print(f"next: nnunet-prosma predict {options.output} -i IMAGES -o SEGMENTATIONS")
+    return 0
+
+
+def model_folders(options: argparse.Namespace) -> list[Path]:
+    if options.folders:
+        if options.dataset or options.configurations:
+            raise InputError("-m names the models already: leave out -d and -c")
+        return list(options.folders)
+    if not options.dataset or not options.configurations:
+        raise InputError("the models are named by -d and -c, or by -m")
+    from nnunet_prosma.compare.runs import folders_by_name
+
+    number = max(len(named) for named in (options.configurations, options.trainers, options.plans))
+    columns = []
+    for flag, named in (("-c", options.configurations), ("-tr", options.trainers), ("-p", options.plans)):
+        if len(named) not in (1, number):
+            raise InputError(f"{flag} takes one name, or {number} as another of -c, -tr and -p has, not {len(named)}")
+        columns.append(named * number if len(named) == 1 else named)
+    return [folders_by_name(options.dataset, c, [t], [p])[0] for c, t, p in zip(*columns, strict=True)]
+
+
+def fill(folder: Path, models: "Sequence[Model]", options: argparse.Namespace) -> dict[str, Any]:
+    """Write all files, the manifest last."""
+    from datetime import datetime, timezone
+
+    from tqdm import tqdm
+
+    from nnunet_prosma.bundle.manifest import read_manifest, write_manifest
+    from nnunet_prosma.bundle.model_card import NAME, Told, model_card
+    from nnunet_prosma.bundle.postprocessing import read_pickle
+    from nnunet_prosma.bundle.requirements import closure, write_requirements
+    from nnunet_prosma.bundle.wheel import write_wheel
+
+    versions = closure()
+    python = ".".join(map(str, sys.version_info[:3]))
+    write_requirements(folder, versions, python)
+    if options.wheel is None:
+        write_wheel(folder / "wheels")
+    elif options.wheel.is_file() and options.wheel.suffix == ".whl":
+        (folder / "wheels").mkdir()
+        shutil.copyfile(options.wheel, folder / "wheels" / options.wheel.name)
+    else:
+        raise InputError(f"--wheel {options.wheel} is not a wheel of nnunet-prosma")
+    progress = tqdm(models, desc="models", disable=None)
+    entries = [write_model(folder / "models" / model.name, model) for model in progress]
+    pickled = options.pp_pkl_file or found_postprocessing(models)
+    manifest = {
+        "models": entries,
+        "postprocessing": [] if pickled is None else read_pickle(pickled),
+        "postprocessing_from": None if pickled is None else f"{pickled.parent.name}/{pickled.name}",
+        "python": python,
+        "versions": {name: versions[name] for name in SHOWN},
+        "made": datetime.now(timezone.utc).date().isoformat(),
+    }
+    told = Told(options.licence, options.intended, options.not_for)
+    (folder / NAME).write_text(model_card(folder, models, entries, manifest, told))
+    write_manifest(folder, manifest)
+    return read_manifest(folder)
+
+
+def write_model(folder: Path, model: "Model") -> dict[str, Any]:
+    import json
+
+    from nnunet_prosma.bundle.facts import mean_dice, scores
+    from nnunet_prosma.bundle.network import plans_with_network
+    from nnunet_prosma.bundle.weights import FILE, convert_checkpoint
+
+    checkpoints = [
+        convert_checkpoint(model.checkpoint(fold), folder / f"fold_{fold}" / FILE, model.configuration, fold)
+        for fold in model.folds
+    ]
+    plans = plans_with_network(model.plans, model.configuration, model.dataset_json, checkpoints[0]["trainer"])
+    (folder / "plans.json").write_text(json.dumps(plans, indent=1) + "\n")
+    for name in ("dataset.json", "dataset_fingerprint.json"):
+        if (model.folder / name).is_file():
+            shutil.copyfile(model.folder / name, folder / name)
+    return {
+        "name": model.name,
+        "configuration": model.configuration,
+        "folds": list(model.folds),
+        "checkpoints": checkpoints,
+        "crossvalidation_dice": mean_dice(scores(model)),
+    }
+
+
+def found_postprocessing(models: "Sequence[Model]") -> Path | None:
+    """Where nnUNetv2_find_best_configuration leaves it for these models and folds."""
+    folds = "_".join(models[0].folds)
+    if len(models) == 1:
+        candidates = [models[0].folder / f"crossval_results_folds_{folds}"]
+    else:
+        ensembles = models[0].folder.resolve().parent / "ensembles"
+        names = [model.name for model in models]
+        candidates = [ensembles / "___".join(["ensemble", *order, folds]) for order in (names, names[::-1])]
+    return next((c / "postprocessing.pkl" for c in candidates if (c / "postprocessing.pkl").is_file()), None)

@@ -1,0 +1,112 @@
+"""What the files of a training say about it, for the model card; None where they do not."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.evaluation.evaluate_predictions import load_summary_json
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nnunet_prosma.bundle.models import Model
+from nnunet_prosma.decoder import gates_of
+
+
+@dataclass(frozen=True)
+class Score:
+    """Dice of one label over the validation cases of the bundled folds, each predicted by its own fold alone."""
+
+    label: str
+    mean: float
+    cases: int
+    undefined: int
+    """Cases with the label neither in the reference nor in the prediction, where nnU-Net leaves Dice undefined."""
+
+
+def json_of(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def scores(model: Model) -> list[Score] | None:
+    """None unless every bundled fold has been validated."""
+    cases: list[dict[Any, Any]] = []
+    for fold in model.folds:
+        summary = model.folder / f"fold_{fold}" / "validation" / "summary.json"
+        if not summary.is_file():
+            return None
+        cases += [case["metrics"] for case in load_summary_json(str(summary))["metric_per_case"]]
+    names = {_key(value): name for name, value in model.dataset_json["labels"].items()}
+    found = []
+    for key in cases[0] if cases else ():
+        dice = np.array([case[key]["Dice"] for case in cases], float)
+        defined = dice[~np.isnan(dice)]
+        mean = float(defined.mean()) if defined.size else float("nan")
+        found.append(Score(names.get(key, str(key)), mean, len(dice), int(np.isnan(dice).sum())))
+    return found
+
+
+def _key(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def mean_dice(found: Sequence[Score] | None) -> float | None:
+    """Over labels, as nnU-Net's foreground_mean."""
+    values = [score.mean for score in found or [] if not np.isnan(score.mean)]
+    return float(np.mean(values)) if values else None
+
+
+def thresholds(weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The lam of each gate, the coarsest first."""
+    for key, theta in weights.items():
+        if key.startswith("decoder.gates.") and key.endswith(".theta"):
+            yield key.removeprefix("decoder.").removesuffix(".theta"), F.softplus(theta.float())
+
+
+def sparsity(network: nn.Module, patch: Tensor) -> list[tuple[str, float, float]]:
+    """Of each gate for one patch (1, channels, *size): the share of z that is exactly zero, and the mean of psi."""
+    found: list[tuple[str, float, float]] = []
+
+    def look(module: Any, inputs: tuple[Tensor, Tensor]) -> None:
+        fields = module.fields(*inputs)
+        zero, psi = (fields.z == 0).float().mean(), fields.psi.mean()
+        found.append((names[module], float(zero), float(psi)))
+
+    names = {gate: name.removeprefix("decoder.") for name, gate in gates_of(network) if hasattr(gate, "theta")}
+    hooks = [gate.register_forward_pre_hook(look) for gate in names]
+    try:
+        with torch.inference_mode():
+            network.eval()(patch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def validation_patch(model: Model) -> Tensor | None:
+    """The middle of the first preprocessed case that the first fold validated, if nnU-Net's folders still hold it."""
+    from nnunetv2.paths import nnUNet_preprocessed
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    if not nnUNet_preprocessed.is_set():
+        return None
+    configuration = PlansManager(model.plans).get_configuration(model.configuration)
+    folder = Path(str(nnUNet_preprocessed)) / model.plans["dataset_name"] / configuration.data_identifier
+    ending = model.dataset_json["file_ending"]
+    validated = sorted((model.folder / f"fold_{model.folds[0]}" / "validation").glob(f"*{ending}"))
+    cases = [name for path in validated if (folder / f"{(name := path.name.removesuffix(ending))}.b2nd").is_file()]
+    if not cases:
+        return None
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+    data = torch.from_numpy(np.asarray(nnUNetDatasetBlosc2(str(folder), cases[:1]).load_case(cases[0])[0][:])).float()
+    if len(configuration.patch_size) == 2:
+        data = data[:, data.shape[1] // 2]
+    for axis, size in enumerate(configuration.patch_size, 1):
+        missing = max(0, size - data.shape[axis])
+        data = F.pad(data, [0, 0] * (data.ndim - 1 - axis) + [0, missing])
+        data = data.narrow(axis, (data.shape[axis] - size) // 2, size)
+    return data[None]

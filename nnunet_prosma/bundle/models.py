@@ -1,0 +1,86 @@
+"""The trained models that go into a bundle, as nnU-Net's results folders hold them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_prosma.errors import InputError
+
+
+@dataclass(frozen=True)
+class Model:
+    """TRAINER__PLANS__CONFIGURATION, with the folds that are to predict."""
+
+    folder: Path
+    folds: tuple[str, ...]
+    checkpoint_name: str
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def configuration(self) -> str:
+        return self.name.split("__")[2]
+
+    @property
+    def plans(self) -> dict[str, Any]:
+        return _json(self.folder / "plans.json")
+
+    @property
+    def dataset_json(self) -> dict[str, Any]:
+        return _json(self.folder / "dataset.json")
+
+    def checkpoint(self, fold: str) -> Path:
+        return self.folder / f"fold_{fold}" / self.checkpoint_name
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path} is missing: nnU-Net writes it when a training starts")
+    return dict(json.loads(path.read_text()))
+
+
+def find_models(folders: Sequence[Path], folds: Sequence[str], checkpoint_name: str) -> list[Model]:
+    """Refused if one cannot be predicted with, or if they are no ensemble."""
+    models = [Model(folder, tuple(folds), checkpoint_name) for folder in folders]
+    for model in models:
+        if len(model.name.split("__")) != 3 or not model.folder.is_dir():
+            raise InputError(f"{model.folder} must be nnU-Net's results folder TRAINER__PLANS__CONFIGURATION")
+        for fold in model.folds:
+            if not model.checkpoint(fold).is_file():
+                there = ", ".join(sorted(f.name[5:] for f in model.folder.glob("fold_*")))
+                raise InputError(
+                    f"{model.checkpoint(fold)} does not exist: train fold {fold}, or choose others with -f (there are "
+                    f"{there or 'none'})"
+                )
+        for problem in unbundled(model):
+            raise InputError(f"{model.name} cannot be bundled: {problem}")
+    names = [model.name for model in models]
+    if len(set(names)) < len(names):
+        raise InputError(f"{max(names, key=names.count)} is named twice: an ensemble has different models")
+    for model in models[1:]:
+        for key in ("labels", "regions_class_order", "channel_names", "file_ending"):
+            if model.dataset_json.get(key) != models[0].dataset_json.get(key):
+                raise InputError(
+                    f"{models[0].name} and {model.name} are no ensemble: their dataset.json differ in {key}"
+                )
+    return models
+
+
+def unbundled(model: Model) -> Iterator[str]:
+    """What a bundle does not carry."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    plans = PlansManager(model.plans)
+    if model.configuration not in plans.available_configurations:
+        yield f"its plans have no configuration {model.configuration}"
+        return
+    configuration = plans.get_configuration(model.configuration)
+    if configuration.previous_stage_name is not None:
+        yield "the second stage of a cascade needs the first one's segmentations, and a bundle has single models only"
+    for kind in (plans.image_reader_writer_class, configuration.preprocessor_class):
+        if not kind.__module__.startswith("nnunetv2."):
+            yield f"its {kind.__name__} is not a part of nnU-Net, and a bundle carries no code but this plugin's"

@@ -1,0 +1,70 @@
+"""nnU-Net's postprocessing.pkl as JSON: what to do stands in the bundle by name, and no pickle is ever executed."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_prosma.errors import InputError
+
+NAME = "postprocessing.json"
+MODULE = "nnunetv2.postprocessing.remove_connected_components"
+FUNCTION = "remove_all_but_largest_component_from_segmentation"
+
+
+class _Plain(pickle.Unpickler):
+    """Finds the one function that nnU-Net's postprocessing consists of, and numpy's numbers; nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = {
+            (MODULE, FUNCTION),
+            ("numpy", "dtype"),
+            *((f"numpy.{c}.multiarray", "scalar") for c in ("core", "_core")),
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"{module}.{name}")
+        if name == FUNCTION:
+            return FUNCTION
+        return np.dtype if name == "dtype" else np.float64(0).__reduce__()[0]
+
+
+def read_pickle(path: Path) -> list[dict[str, Any]]:
+    """The steps of a postprocessing.pkl, as JSON can hold them."""
+    try:
+        with path.open("rb") as file:
+            functions, arguments = _Plain(file).load()
+        return [{"function": f, "arguments": _plain(a)} for f, a in zip(functions, arguments, strict=True)]
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path} names {error}, and only nnU-Net's own postprocessing is taken over") from None
+    except (OSError, EOFError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as nnU-Net's postprocessing.pkl ({error})") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def steps(content: list[dict[str, Any]]) -> tuple[list[Callable[..., Any]], list[dict[str, Any]]]:
+    """As nnU-Net's apply_postprocessing takes them. A region is a tuple there, several labels are a list."""
+    from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
+
+    for step in content:
+        if step["function"] != FUNCTION:
+            raise InputError(f"{NAME} names {step['function']!r}, and the only postprocessing known is {FUNCTION}")
+    return [remove_all_but_largest_component_from_segmentation] * len(content), [
+        _regions(s["arguments"]) for s in content
+    ]
+
+
+def _regions(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {**arguments, "labels_or_regions": _tuples(arguments["labels_or_regions"])}
+
+
+def _tuples(value: Any) -> Any:
+    return [tuple(v) if isinstance(v, list) else v for v in value] if isinstance(value, list) else value

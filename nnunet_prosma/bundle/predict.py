@@ -1,0 +1,98 @@
+"""nnunet-prosma predict: a bundle's segmentations of a folder of images."""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnunet_prosma.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_prosma.bundle.predictor import BundlePredictor
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="nnunet-prosma predict",
+        description="Check a bundle file by file, and segment images with it in the present environment. The "
+        "segmentations are those of nnUNetv2_predict with the same folds. No worker processes, no shared memory.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that nnunet-prosma bundle made")
+    parser.add_argument("-i", dest="images", type=Path, required=True, help="images, CASE_0000.nii.gz and so on")
+    parser.add_argument("-o", dest="output", type=Path, required=True, help="folder for the segmentations")
+    parser.add_argument("-f", dest="folds", metavar="FOLD", nargs="+", help="default: all folds of the bundle")
+    parser.add_argument("-step_size", type=float, default=0.5, help="as in nnU-Net; default: %(default)s")
+    parser.add_argument("--disable_tta", action="store_true", help="no mirroring, as in nnU-Net")
+    parser.add_argument("-device", default="cuda", choices=("cuda", "cpu", "mps"), help="default: %(default)s")
+    parser.add_argument("--not_on_device", action="store_true", help="gather logits in the main memory, as in nnU-Net")
+    parser.add_argument("--continue_prediction", action="store_true", help="leave out cases that are in -o already")
+    parser.add_argument("--disable_progress_bar", action="store_true")
+    options = parser.parse_args(arguments)
+    if not 0 < options.step_size <= 1:
+        raise InputError(f"-step_size must be above 0 and at most 1, got {options.step_size}")
+    from nnunet_prosma.bundle.manifest import read_manifest
+    from nnunet_prosma.bundle.predictor import BundlePredictor, How
+
+    manifest = read_manifest(options.bundle)
+    require_device(options.device)
+    how = How(
+        folds=options.folds,
+        step_size=options.step_size,
+        mirroring=not options.disable_tta,
+        device=options.device,
+        on_device=not options.not_on_device,
+        progress=not options.disable_progress_bar,
+    )
+    predictor = BundlePredictor(options.bundle, manifest, how)
+    cases = find_cases(options.images, predictor)
+    for number, (name, files) in enumerate(sorted(cases.items()), 1):
+        target = options.output / (name + predictor.dataset_json["file_ending"])
+        if options.continue_prediction and target.is_file():
+            continue
+        print(f"{number}/{len(cases)} {name}", flush=True)
+        predict_case(predictor, files, target)
+    return 0
+
+
+def require_device(name: str) -> None:
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not there[name]:
+        raise InputError(f"there is no {name} device here that torch {torch.__version__} can use: say -device cpu")
+
+
+def find_cases(images: Path, predictor: "BundlePredictor") -> dict[str, list[str]]:
+    """Each case with its files, in the order of channels, as nnU-Net finds them."""
+    from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
+
+    if not images.is_dir():
+        raise InputError(f"-i {images} is not a folder")
+    ending = predictor.dataset_json["file_ending"]
+    lists = create_lists_from_splitted_dataset_folder(str(images), ending)
+    cases = {Path(files[0]).name[: -len(ending) - 5]: sorted(files) for files in lists}
+    if not cases:
+        raise InputError(f"{images} holds no image named CASE_0000{ending}: images must be of the training's file type")
+    return cases
+
+
+def predict_case(predictor: "BundlePredictor", files: Sequence[str], target: Path) -> None:
+    """Read, segment, and write by nnU-Net's reader and writer; the file gets its name when it is whole."""
+    writer = predictor.members[0].plans_manager.image_reader_writer_class()
+    try:
+        image, properties = writer.read_images(files)
+    except Exception as error:  # readers raise what their libraries do
+        raise InputError(f"{files[0]} cannot be read: {' '.join(str(error).split())[:300]}") from None
+    if len(image) != len(predictor.channel_names):
+        raise InputError(
+            f"{files[0]} and its fellows make {len(image)} channels, and the network needs "
+            f"{len(predictor.channel_names)}: {', '.join(predictor.channel_names)}"
+        )
+    segmentation = predictor.segment(image, properties)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part_", dir=target.parent) as folder:
+        writer.write_seg(segmentation, str(Path(folder) / target.name), properties)
+        for file in Path(folder).iterdir():  # a .tif comes with a .json
+            os.replace(file, target.parent / file.name)

@@ -1,0 +1,43 @@
+"""A checkpoint of nnU-Net cut down to what prediction needs, in tensors and plain values."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nnunet_prosma.checkpoint import read_checkpoint, required
+from nnunet_prosma.errors import InputError
+
+FILE = "checkpoint_final.pth"
+STOCK = "nnUNetTrainer"
+"""The trainer named in a bundle: the plans there hold the whole network, so nnU-Net's own one builds it."""
+
+
+def convert_checkpoint(source: Path, target: Path, configuration: str, fold: str) -> dict[str, Any]:
+    """Write it without optimiser, log and settings; what else is worth knowing of it."""
+    checkpoint = read_checkpoint(source)
+    trained = required(checkpoint, source, "init_args", "configuration")
+    if trained != configuration:
+        raise InputError(f"{source} was trained as {trained}, and its folder is named {configuration}")
+    axes = checkpoint.get("inference_allowed_mirroring_axes")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(
+        {
+            "network_weights": dict(checkpoint["network_weights"]),
+            "trainer_name": STOCK,
+            "init_args": {"configuration": configuration, "fold": fold},
+            "inference_allowed_mirroring_axes": None if axes is None else tuple(int(axis) for axis in axes),
+            "current_epoch": int(checkpoint.get("current_epoch", 0)),
+        },
+        target,
+    )
+    return {
+        "fold": fold,
+        "trainer": required(checkpoint, source, "trainer_name"),
+        "epochs": int(checkpoint.get("current_epoch", 0)),
+    }
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """A bundle's checkpoint, by torch's weights-only loading with nothing more allowed."""
+    return dict(torch.load(path, map_location="cpu", weights_only=True))

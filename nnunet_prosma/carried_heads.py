@@ -1,0 +1,34 @@
+"""Segmentation layers on their way through nnU-Net's -pretrained_weights, which leaves them out.
+
+nnU-Net copies each tensor of the file but those named ``.seg_layers.``, and hands all to the network's load_state_dict.
+A tensor keeps its Python attributes through torch.save and torch.load, so one of the gates' tensors carries the
+segmentation layers along, and the gated network finds them there.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+HEADS = ".seg_layers."
+CARRIER = "decoder.gates.0."
+ATTRIBUTE = "nnunet_prosma_seg_layers"
+
+
+def with_heads(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, of which one also carries those of the segmentation layers."""
+    carrier = next(key for key in weights if key.startswith(CARRIER))
+    loaded = dict(weights)
+    loaded[carrier] = weights[carrier].clone()
+    setattr(loaded[carrier], ATTRIBUTE, {key: value for key, value in weights.items() if HEADS in key})
+    return loaded
+
+
+def carried_heads(weights: Mapping[str, object]) -> dict[str, Tensor]:
+    """What with_heads gave along; empty for any other weights."""
+    for key, value in weights.items():
+        if key.startswith(CARRIER) and isinstance(value, Tensor):
+            heads = getattr(value, ATTRIBUTE, None)
+            if isinstance(heads, dict) and all(isinstance(head, torch.Tensor) for head in heads.values()):
+                return heads
+    return {}

@@ -1,0 +1,49 @@
+"""nnU-Net's checkpoints, read without executing anything that stands in the file."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnunet_prosma.errors import InputError
+
+_SCALAR = np.float64(0).__reduce__()[0]
+_SCALARS = [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]  # numpy 1 and 2 name it so
+PLAIN: list[Any] = [*_SCALARS, np.dtype, *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd")]
+"""What nnU-Net's logging holds besides tensors: numpy numbers. They hold no code."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The whole checkpoint, by torch's weights-only loading; tensors on the CPU."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: name a checkpoint of nnU-Net, such as fold_0/checkpoint_final.pth")
+    try:
+        with torch.serialization.safe_globals(PLAIN):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" not in str(error):
+            raise InputError(f"{path} cannot be read as a checkpoint: it is cut off or damaged") from None
+        named = str(error).split("GLOBAL ")[-1].split(" ")[0]
+        raise InputError(
+            f"{path} holds more than weights and plain values ({named}): reading it would execute code from the file, "
+            f"which is not done; save it again with weights and plain values only"
+        ) from None
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} cannot be read as a checkpoint ({reason}): it is cut off or damaged") from None
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("network_weights"), dict):
+        raise InputError(f"{path} must be a checkpoint of nnU-Net, a dict with network_weights")
+    return checkpoint
+
+
+def required(checkpoint: dict[str, Any], path: Path, *keys: str) -> Any:
+    """The value under nested keys, which every checkpoint that nnU-Net wrote has."""
+    value: Any = checkpoint
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            raise InputError(f"{path} lacks {'/'.join(keys)}, which nnU-Net v2 writes into each of its checkpoints")
+        value = value[key]
+    return value

@@ -1,0 +1,1 @@
+"""nnunet-prosma container: the folder from which a challenge's container is built, and what runs inside it."""
