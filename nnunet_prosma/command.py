@@ -10,9 +10,15 @@ from nnunet_prosma.errors import InputError
 SUBCOMMANDS = {
     "benchmark": ("nnunet_prosma.benchmark", "measure what gates cost on a plan's network, in time and in memory"),
     "compare": ("nnunet_prosma.compare.command", "hold trainings against each other: fairness, statistics, a report"),
+    "convert": (
+        "nnunet_prosma.convert",
+        "make an nnU-Net data set of BUSI, GlaS or Kvasir-SEG, with the paper's splits",
+    ),
     "demo": ("nnunet_prosma.demo", "train vanilla and gated nnU-Net on phantoms, and show both: a few minutes"),
     "doctor": ("nnunet_prosma.doctor", "say whether nnU-Net finds the trainers here, and what to do if not"),
+    "metrics": ("nnunet_prosma.metrics", "IoU and F1 per image, pooled per batch and pooled over a data set"),
     "plan": ("nnunet_prosma.plan", "plan a data set with the gates in the network and in the memory it may take"),
+    "study": ("nnunet_prosma.study", "train a list of trainers over folds, compare them, and write a paper's table"),
     "trainer-path": ("nnunet_prosma.trainer_path", "print the directory for an export of nnUNet_extTrainer"),
 }
 

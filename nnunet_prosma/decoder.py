@@ -25,7 +25,7 @@ class GatedDecoder(nn.Module):
     def __init__(self, decoder: UNetDecoder | UNetResDecoder, config: GateConfig) -> None:
         super().__init__()
         encoder = decoder.encoder
-        self.config = config
+        self.config: GateConfig | None = config
         self.deep_supervision = decoder.deep_supervision
         self.num_classes = decoder.num_classes
         self.encoder = encoder
@@ -77,6 +77,8 @@ def describe_gates(network: nn.Module) -> str:
     """Which gates a network has, for a log: their settings, and stage by stage what they add."""
     decoder = next(m for m in network.modules() if isinstance(m, GatedDecoder))
     config = decoder.config
+    if config is None:
+        return f"No gates: the {len(decoder.stages)} skips are plain"
     lines = [f"Gates on {len(decoder.gates)} skips, {config}"]
     for s, gate in enumerate(decoder.gates):
         stride = "x".join(str(prod(axis)) for axis in zip(*decoder.encoder.strides[: -(s + 1)], strict=True))
