@@ -2,7 +2,7 @@
 
 With I and U the pixels of intersection and union, J = I/U and F1 = 2J/(1+J) are taken of
 
-- each image, and averaged over images (nnU-Net's Dice). An image without the structure in truth and prediction has none;
+- each image, and averaged over images (nnU-Net's Dice). An image with no such pixel in both has none;
 - each batch of 8 as one image, and averaged over batches by their images (U-KAN's way, with its 1e-5 added to I and U);
 - all images as one.
 """

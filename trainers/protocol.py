@@ -128,7 +128,7 @@ class InOrder:
         self.names = list(loader.indices)
         self.batch_size = loader.batch_size
         self.position = 0
-        loader.get_indices = self._take  # type: ignore[method-assign]
+        loader.get_indices = self._take
 
     def _take(self) -> list[str]:
         names = self.names[self.position : self.position + self.batch_size]

@@ -13,6 +13,7 @@ DATASETS = {
     "kvasir": ("KvasirSEG", 256, "images/ and masks/ with files of the same names"),
 }
 """The name behind the number, the paper's size, and the layout."""
+FOLDER = "nnUNet_raw"
 MISMATCHES = ("error", "centre-crop", "leave-out")
 
 
@@ -66,9 +67,9 @@ def convert(options: argparse.Namespace) -> Path:
     size = _size(options.size, paper_size)
     if not options.source.is_dir():
         raise InputError(f"{options.source} is not a folder; SOURCE must be the publisher's, which holds {layout}")
-    raw = os.environ.get("nnUNet_raw")
+    raw = os.environ.get(FOLDER)
     if not raw:
-        raise InputError("the data set is written where nnU-Net looks for it: set the environment variable nnUNet_raw")
+        raise InputError("the data set is written where nnU-Net looks for it: set the environment variable " + FOLDER)
     from nnunet_prosma.convert.raw_dataset import free_folder, write
 
     folder = free_folder(Path(raw), options.number, name)

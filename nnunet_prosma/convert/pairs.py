@@ -35,7 +35,7 @@ class Pair:
                 raise ValueError(f"{path} is missing: every picture needs a mask")
             mask = self.binary(read_mask(path))
             if mask.shape != joined.shape:
-                larger = all(m >= i for m, i in zip(mask.shape, joined.shape, strict=True))
+                larger = bool(np.all(np.greater_equal(mask.shape, joined.shape)))
                 if number and larger and self.larger_masks == "leave-out":
                     continue
                 if not (number and larger and self.larger_masks == "centre-crop"):

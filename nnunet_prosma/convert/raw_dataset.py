@@ -61,12 +61,13 @@ def write(folder: Path, pairs: Sequence[Pair], size: int | None) -> Path:
 def in_order(pairs: Sequence[Pair]) -> list[Pair]:
     """Sorted as U-KAN sorts: by the names of the PNG files that it makes of the pictures. Names must differ."""
     ordered = sorted(pairs, key=lambda pair: f"{pair.image.stem}.png")
+    seen: dict[str, Pair] = {}
     for pair in ordered:
         if not re.fullmatch(r"[\w.-]+", pair.case):
             raise InputError(f"{pair.image} must be named by letters, digits, '_', '-' and '.', as nnU-Net's cases are")
-    for first, second in zip(ordered, ordered[1:], strict=False):
-        if first.case == second.case:
-            raise InputError(f"{first.image} and {second.image} would be the same case {first.case}; rename one")
+        first = seen.setdefault(pair.case, pair)
+        if first is not pair:
+            raise InputError(f"{first.image} and {pair.image} would be the same case {pair.case}; rename one")
     return ordered
 
 
@@ -88,7 +89,7 @@ def resized(array: NDArray[np.uint8], size: int | None, mode: str) -> NDArray[np
 
     planes = torch.from_numpy(np.array(array, dtype=np.float32)).reshape(*array.shape[:2], -1).permute(2, 0, 1)[None]
     kwargs = {"align_corners": False} if mode == "bilinear" else {}
-    scaled = torch.nn.functional.interpolate(planes, (size, size), mode=mode, **kwargs)  # type: ignore[arg-type]
+    scaled = torch.nn.functional.interpolate(planes, (size, size), mode=mode, **kwargs)
     return scaled[0].permute(1, 2, 0).round().byte().numpy().reshape(size, size, *array.shape[2:])
 
 

@@ -1,4 +1,4 @@
-"""nnunet-prosma study: trains listed trainers over folds with nnU-Net's command, compares them, and writes the table."""
+"""nnunet-prosma study: nnU-Net's own command for listed trainers and folds, the comparison, and a paper's table."""
 
 import argparse
 import signal
