@@ -23,6 +23,12 @@ def test_three_poolings_by_hand_count():
     assert (scores["dataset"].iou, scores["dataset"].f1) == (pytest.approx(9 / 19), pytest.approx(18 / 28))
 
 
+def test_the_worked_example_of_the_documents():
+    scores = scores_of([Count(90, 100, 100), Count(1, 10, 2), Count(30, 40, 50)], batch_size=2)
+    percent = [round(100 * value, 1) for score in scores.values() for value in (score.iou, score.f1)]
+    assert percent == [47.0, 57.8, 66.8, 79.5, 66.9, 80.1]
+
+
 def test_where_nothing_is_and_nothing_is_found_u_kans_smoothing_says_1_and_the_others_nothing():
     scores = scores_of([Count(0, 0, 0)] * 3, batch_size=2)
     assert scores["batch"].iou == scores["batch"].f1 == 1
