@@ -166,7 +166,12 @@ def damage_content(source):
     return r"benign \(3\).png cannot be read"
 
 
-@pytest.mark.parametrize("damage", [damage_missing, damage_size, damage_content])
+def damage_picture(source):
+    (source / "benign" / "benign (3).png").unlink()
+    return r"benign \(3\).png is missing, but there is a mask for it$"
+
+
+@pytest.mark.parametrize("damage", [damage_picture, damage_missing, damage_size, damage_content])
 def test_a_picture_that_cannot_be_used_is_named_and_nothing_is_written(busi, convert, damage):
     message = damage(busi)
     (busi / "malignant" / "malignant (2)_mask.png").unlink()
@@ -188,6 +193,20 @@ def test_a_further_mask_that_is_larger_than_its_picture_is_an_error_unless_it_is
     assert cut[20:28, 30:38].all()
     convert("busi", busi, 502, "--size", "native", "--other-size", "leave-out")
     assert labels(convert.raw / "Dataset502_BUSI", "benign_4").sum() == 100
+
+
+def test_masks_without_a_picture_and_pictures_without_a_mask_are_named_in_the_other_layouts_too(glas, kvasir, convert):
+    (glas / "train_3.bmp").unlink()
+    (glas / "testA_2_anno.bmp").unlink()
+    error = convert("glas", glas, 502)[1]
+    assert "train_3.bmp is missing, but there is a mask for it" in error
+    assert "testA_2_anno.bmp is missing: every picture needs a mask" in error
+    (kvasir / "images" / "cju3x.jpg").unlink()
+    (kvasir / "masks" / "cju5x.jpg").unlink()
+    error = convert("kvasir", kvasir, 503)[1]
+    assert "cju3x.jpg is missing, but there is a mask for it" in error
+    assert "cju5x.jpg is missing: every picture needs a mask" in error
+    assert not any(convert.raw.iterdir())
 
 
 def test_a_number_that_is_taken_and_a_folder_of_another_layout_are_refused(busi, kvasir, convert):

@@ -10,6 +10,7 @@ from nnunet_prosma.convert.pairs import Pair, above
 from nnunet_prosma.errors import InputError
 
 LESIONS = ("benign", "malignant")
+MASK = "_mask"
 
 
 def pairs(source: Path, *, normal: bool, first_mask_only: bool, other_size: str) -> list[Pair]:
@@ -20,14 +21,15 @@ def pairs(source: Path, *, normal: bool, first_mask_only: bool, other_size: str)
             f"{source} has no folder {' and no '.join(missing)}: SOURCE must be Dataset_BUSI_with_GT, with one for "
             f"each of {', '.join(kinds)}"
         )
-    files = [p for kind in kinds for p in (source / kind).iterdir() if p.suffix.lower() == ".png"]
-    pictures = [p for p in files if "_mask" not in p.stem]
+    further: dict[Path, list[Path]] = {}  # picture -> its masks after the first
+    for path in sorted(p for kind in kinds for p in (source / kind).iterdir() if p.suffix.lower() == ".png"):
+        stem, is_mask, number = path.stem.partition(MASK)
+        masks = further.setdefault(path.with_name(f"{stem}{path.suffix}"), [])
+        if is_mask and number:
+            masks.append(path)
     found = []
-    for picture in pictures:
-        masks = sorted(p for p in files if p.parent == picture.parent and p.stem.startswith(f"{picture.stem}_mask"))
-        first = picture.with_name(f"{picture.stem}_mask.png")
-        further = [p for p in masks if p != first]
-        chosen = (first, *([] if first_mask_only else further))
+    for picture, more in further.items():
+        first = picture.with_name(f"{picture.stem}{MASK}{picture.suffix}")
         case = picture.stem.replace(" (", "_").replace(")", "")
-        found.append(Pair(case, picture, chosen, above(127), other_size))
+        found.append(Pair(case, picture, (first, *([] if first_mask_only else more)), above(127), other_size))
     return found

@@ -11,9 +11,6 @@ ANNOTATION = "_anno"
 
 
 def pairs(source: Path) -> list[Pair]:
-    files = [p for p in source.iterdir() if p.suffix.lower() == ".bmp"]
-    return [
-        Pair(p.stem, p, (p.with_name(f"{p.stem}{ANNOTATION}{p.suffix}"),), above(0))
-        for p in files
-        if not p.stem.endswith(ANNOTATION)
-    ]
+    files = sorted(p for p in source.iterdir() if p.suffix.lower() == ".bmp")
+    pictures = dict.fromkeys(p.with_name(f"{p.stem.removesuffix(ANNOTATION)}{p.suffix}") for p in files)
+    return [Pair(p.stem, p, (p.with_name(f"{p.stem}{ANNOTATION}{p.suffix}"),), above(0)) for p in pictures]

@@ -13,6 +13,13 @@ def pairs(source: Path) -> list[Pair]:
     missing = [name for name, folder in folders.items() if not folder.is_dir()]
     if missing:
         raise InputError(f"{source} has no folder {' and no '.join(missing)}: SOURCE must be Kvasir-SEG, unpacked")
-    pictures = [p for p in folders["images"].iterdir() if p.suffix.lower() in SUFFIXES]
-    masks = {p.stem: p for p in folders["masks"].iterdir() if p.suffix.lower() in SUFFIXES}
-    return [Pair(p.stem, p, (masks.get(p.stem, folders["masks"] / p.name),), above(127)) for p in pictures]
+    files = {
+        name: {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+        for name, folder in folders.items()
+    }
+    found = []
+    for case in dict.fromkeys([*files["images"], *files["masks"]]):
+        image, mask = files["images"].get(case), files["masks"].get(case)
+        image = image or folders["images"] / mask.name  # type: ignore[union-attr]
+        found.append(Pair(case, image, (mask or folders["masks"] / image.name,), above(127)))
+    return found

@@ -16,7 +16,7 @@ SHOWN = 10
 class Pair:
     """binary: a mask's array, (H, W) or with colours (H, W, 3), -> bool (H, W).
 
-    masks: joined. An absent mask is a problem unless the list is empty on purpose (a picture without a structure).
+    masks: joined. Picture and masks are named whether they are there or not; reading tells what is missing.
     larger_masks: "error", or what becomes of a mask after the first that is larger than the picture.
     """
 
@@ -28,6 +28,8 @@ class Pair:
 
     def read(self) -> "tuple[NDArray[np.uint8], NDArray[np.uint8]]":
         """RGB (H, W, 3) and the joined mask (H, W) of 0 and 1; a problem is a ValueError that names the file."""
+        if not self.image.is_file():
+            raise ValueError(f"{self.image} is missing, but there is a mask for it")
         image = read_image(self.image)
         joined = np.zeros(image.shape[:2], bool)
         for number, path in enumerate(self.masks):

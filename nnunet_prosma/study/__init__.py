@@ -1,6 +1,7 @@
 """nnunet-prosma study: nnU-Net's own command for listed trainers and folds, the comparison, and a paper's table."""
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 
     study = read(path, dataset=options.d, folds=options.f)
     signal.signal(signal.SIGTERM, _stop)
-    again = " ".join(["nnunet-prosma study", *arguments])
+    again = shlex.join(["nnunet-prosma", "study", *arguments])
     try:
         conduct(study, options.o.absolute(), options.device, train=not options.no_training, command=again)
     except KeyboardInterrupt:
