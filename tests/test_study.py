@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +166,13 @@ def test_every_shipped_study_can_be_read_shown_and_named(capsys):
         assert all(hasattr(trainers, arm.trainer) or arm.trainer == "nnUNetTrainer" for arm in study.arms)
         assert main(["study", name, "--show"]) == 0
         assert yaml.safe_load(capsys.readouterr().out)["title"] == study.title
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "docs" / "results").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_the_studies_behind_the_results_in_the_documents_are_studies(path):
+    assert read(path).dataset
 
 
 @pytest.mark.parametrize(
