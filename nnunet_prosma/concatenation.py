@@ -3,7 +3,8 @@
 - reference: the gate's own forward and a concatenation; autograd keeps every latent field.
 - recomputed: the same, but autograd keeps the skip and the signal only, which the network keeps anyway, and runs the
   gate's forward again in the backward pass. A network with gates then needs hardly more memory than without.
-- fused: the recomputed one written by hand for a CPU, where it takes much less time.
+- fused: the recomputed one written by hand as one operator. On a CPU it takes much less time; on a GPU, with Triton, it
+  has not been timed, so it is taken only if it is asked for.
 
 All give the same values and gradients to rounding.
 """
@@ -11,6 +12,7 @@ All give the same values and gradients to rounding.
 import os
 import warnings
 from functools import cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -20,21 +22,23 @@ from nnunet_prosma.fused import fused_concatenation
 from nnunet_prosma.gate import AttentionGate, ProSMAGate
 
 VARIABLE = "NNUNET_PROSMA_PATH"
-"""Environment variable that forces a path; without it, fused is taken where it can be, else recomputed."""
+"""Environment variable that forces a path; without it, fused is taken on a CPU where it can be, else recomputed."""
 PATHS = ("fused", "recomputed", "reference")
+PRECISIONS = {"cpu": {torch.float32, torch.float64}, "cuda": {torch.float16, torch.bfloat16, torch.float32}}
+"""That the fused path has on each device it is made for."""
 
 
 def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> Tensor:
     """(B, Cg + Cx, *S): the signal, and behind it the gated skip."""
-    if torch.jit.is_tracing():  # an export wants plain operations
+    if torch.jit.is_tracing() or _is_exporting():  # an export wants plain operations
         return torch.cat((signal, gate(skip, signal)), 1)
     wanted = forced_path()
-    if not torch.compiler.is_compiling() and wanted in (None, "fused"):
+    if wanted in (None, "fused"):
         obstacle = fused_obstacle(gate, skip.device) or _passing_obstacle(gate, skip, signal)
         if obstacle is None:
             assert isinstance(gate, ProSMAGate)
             return fused_concatenation(gate, skip, signal)
-        if wanted == "fused":
+        if wanted == "fused" and not torch.compiler.is_compiling():
             _say_once(f"{VARIABLE}=fused, but {obstacle}: such a gate takes the recomputed path")
     if wanted == "reference" or not torch.is_grad_enabled():
         return torch.cat((signal, gate(skip, signal)), 1)
@@ -67,28 +71,37 @@ def fused_obstacle(gate: ProSMAGate | AttentionGate, device: torch.device) -> st
         return "the fused path is for gates with a spatial part"
     if gate.config.norm != "none":
         return "the fused path is for gates without a norm"
-    if device.type != "cpu":
-        return f"the fused path is for the CPU, not {device.type}"
+    if device.type not in PRECISIONS:
+        return f"the fused path is for CPU and CUDA, not {device.type}"
+    if device.type == "cuda" and forced_path() != "fused":
+        return f"the fused path has not been timed on a GPU, {VARIABLE}=fused asks for it"
+    if device.type == "cuda" and not has_triton():
+        return "the fused path needs Triton on a GPU, which is not installed"
     return None
+
+
+def has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def _passing_obstacle(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> str | None:
     """Why it cannot serve this call."""
     if gate._forward_hooks or gate._forward_pre_hooks:
         return "somebody looks into the gate's forward by a hook"
+    device = skip.device.type
+    if torch.is_autocast_enabled(device):
+        return "the fused path does not work under autocast on a CPU" if device == "cpu" else None
     precisions = {skip.dtype, signal.dtype, next(gate.parameters()).dtype}
-    if len(precisions) > 1 or not precisions <= {torch.float32, torch.float64}:
-        return "the fused path is for one precision, float32 or float64"
-    if _autocast_on_cpu():
-        return "the fused path does not work under autocast"
+    if len(precisions) > 1 or not precisions <= PRECISIONS[device]:
+        names = ", ".join(sorted(str(p).removeprefix("torch.") for p in PRECISIONS[device]))
+        return f"the fused path is for one precision of {names}"
     return None
 
 
-def _autocast_on_cpu() -> bool:
-    try:
-        return torch.is_autocast_enabled("cpu")
-    except TypeError:  # before torch 2.4 it takes no device
-        return torch.is_autocast_cpu_enabled()
+def _is_exporting() -> bool:
+    """torch.export's tracing; before torch 2.7 it cannot be told from torch.compile's, which goes the same way then."""
+    asked = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+    return bool(asked())
 
 
 @cache

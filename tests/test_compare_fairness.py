@@ -129,6 +129,17 @@ def test_what_else_differs_is_listed_first_in_the_report(compare, tmp_path, name
     assert page.index(summary["findings"][0]["sentence"].split(" (")[0]) < page.index("<table>")
 
 
+def test_versions_of_nnunet_are_compared_where_they_are_recorded(compare, tmp_path):
+    _, _, summary = compare(debug={"nnunet_version": "2.9.0"})
+    assert summary["findings"] == []
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "The version of nnU-Net is not recorded for nnUNetTrainer." in page
+    _, _, summary = compare(debug={"nnunet_version": "2.9.0"}, baseline={"debug": {"nnunet_version": "2.8.1"}})
+    sentences = [f["sentence"] for f in summary["findings"]]
+    assert sentences == ["Version of nnU-Net: 2.8.1 in nnUNetTrainer, 2.9.0 in nnUNetTrainerProSMA."]
+    assert "is not recorded" not in (tmp_path / "report" / "report.html").read_text()
+
+
 def test_plans_that_differ_are_shown_as_a_diff(compare):
     _, _, summary = compare(plan_changes={"batch_size": 4})
     assert summary["findings"][0]["lines"] == ["- batch_size: 2", "+ batch_size: 4"]

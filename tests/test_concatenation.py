@@ -4,13 +4,14 @@ import warnings
 
 import pytest
 import torch
+from gates import assert_equal, gate_and_inputs, reference, values_and_gradients
 from networks import build, image
 from torch import nn
 
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.concatenation import VARIABLE, _say_once, chosen_path, gated_concatenation
 from nnunet_prosma.decoder import describe_gates, gates_of
-from nnunet_prosma.fused import CHUNK_VOXELS, fused_concatenation
+from nnunet_prosma.fused import CHUNK_VOXELS, _concatenate, fused_concatenation, parameter_names
 from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate
 
 CPU = torch.device("cpu")
@@ -32,32 +33,6 @@ SHAPES = [
 ]
 
 
-def gate_and_inputs(conv_op, size, kernel, config, dtype=torch.float64, samples=3):
-    torch.manual_seed(11)
-    gate = ProSMAGate(conv_op, 12, 10, kernel, config).to(dtype)
-    for parameter in gate.parameters():
-        parameter.data += 0.3 * torch.randn_like(parameter)
-    skip = torch.randn(samples, 12, *size, dtype=dtype, requires_grad=True)
-    signal = torch.randn(samples, 10, *size, dtype=dtype, requires_grad=True)
-    return gate, skip, signal
-
-
-def values_and_gradients(concatenate, gate, skip, signal):
-    out = concatenate(gate, skip, signal)
-    weight = torch.randn(out.shape, dtype=out.dtype, generator=torch.manual_seed(5))
-    return out, *torch.autograd.grad((out * weight).sum(), [skip, signal, *gate.parameters()])
-
-
-def reference(gate, skip, signal):
-    return torch.cat((signal, gate(skip, signal)), 1)
-
-
-def assert_equal(ours, theirs, rtol, atol):
-    for mine, expected in zip(ours, theirs, strict=True):
-        scale = expected.abs().max().item() + 1e-12
-        torch.testing.assert_close(mine / scale, expected / scale, rtol=rtol, atol=atol)
-
-
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize(("conv_op", "size", "kernel"), SHAPES, ids=str)
 def test_the_fused_path_has_the_values_and_gradients_of_the_definition(conv_op, size, kernel, settings):
@@ -72,9 +47,72 @@ def test_in_float32_it_agrees_to_rounding(conv_op):
     assert_equal(values_and_gradients(fused_concatenation, *given), values_and_gradients(reference, *given), 0, 2e-5)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # opcheck's own
+@pytest.mark.parametrize("settings", ["spatial only", "hard removal"])
+def test_the_operators_keep_torchs_rules_for_operators(settings):
+    """Fake tensors as the real ones, registered gradients, nothing changed in place, the same under compilation."""
+    config = SETTINGS[settings]
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (9, 7), 3, config)
+    parameters = dict(gate.named_parameters())
+    names = parameter_names(len(config.dilations), config.channel)
+    assert sorted(names) == sorted(parameters)
+    values = [parameters[name] for name in names]
+    given = (signal, skip, values, list(config.dilations), config.channel, config.removal == "hard")
+    assert set(torch.library.opcheck(_concatenate, given).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_compiled_network_keeps_the_operator_in_one_graph(training):
+    graphs = []
+
+    def keep(graph, _):
+        graphs.append([node.target for node in graph.graph.nodes if node.op == "call_function"])
+        return graph
+
+    torch._dynamo.reset()
+    network = build(ProSMAUNet, 2).train(training)
+    compiled = torch.compile(network, fullgraph=True, backend=keep)
+    with torch.set_grad_enabled(training):
+        outputs = compiled(image(2))
+        expected = network(image(2))
+    for ours, theirs in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert len(graphs) == 1
+    assert sum(t is torch.ops.nnunet_prosma.gated_concatenation.default for t in graphs[0]) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_with_wide_parameters_it_is_as_close_as_autocast(dtype):
+    """What a GPU runs under autocast; here the operator is called with the inputs that autocast would make."""
+    config = GateConfig(lam=0.3)
+    exact = gate_and_inputs(nn.Conv3d, (6, 8, 7), 3, config)
+    gate, skip, signal = gate_and_inputs(nn.Conv3d, (6, 8, 7), 3, config, torch.float32)
+    parameters = dict(gate.named_parameters())
+    names = parameter_names(3, True)
+
+    def concatenate(gate, skip, signal):
+        values = [parameters[name] for name in names]
+        return _concatenate(signal.to(dtype), skip.to(dtype), values, [1, 2, 4], True, False)[0]
+
+    def autocast(gate, skip, signal):
+        with torch.autocast("cpu", dtype):
+            return reference(gate, skip, signal).to(dtype)
+
+    truth = values_and_gradients(reference, *exact)
+    ours, theirs = (values_and_gradients(f, gate, skip, signal) for f in (concatenate, autocast))
+    assert ours[0].dtype == dtype
+    assert [g.dtype for g in ours[1:]] == [torch.float32] * (len(truth) - 1)
+
+    def errors(given):
+        pairs = zip(given, truth, strict=True)
+        return torch.stack([(a.double() - b).norm() / b.norm() for a, b in pairs])
+
+    assert (errors(ours) <= 1.5 * errors(theirs) + 1e-3).all()
+
+
 def test_samples_worked_on_apart_and_together_give_the_same():
     size = (128, 256)
-    assert size[0] * size[1] * 2 == CHUNK_VOXELS  # so that of three samples two are taken together and one apart
+    assert size[0] * size[1] * 2 == CHUNK_VOXELS["cpu"]  # so that of three samples two are taken together and one apart
     given = gate_and_inputs(nn.Conv2d, size, 3, GateConfig(lam=0.3))
     assert_equal(values_and_gradients(fused_concatenation, *given), values_and_gradients(reference, *given), 0, 1e-12)
 
@@ -199,10 +237,17 @@ def test_an_unknown_path_is_an_error(monkeypatch):
 def test_the_chosen_path_is_said_with_its_reason(monkeypatch):
     gate = ProSMAGate(nn.Conv2d, 16, 16)
     assert chosen_path(gate, CPU) == "fused"
-    assert chosen_path(gate, torch.device("cuda")) == "recomputed (the fused path is for the CPU, not cuda)"
+    asked = f"recomputed (the fused path has not been timed on a GPU, {VARIABLE}=fused asks for it)"
+    assert chosen_path(gate, torch.device("cuda")) == asked
+    assert chosen_path(gate, torch.device("mps")) == "recomputed (the fused path is for CPU and CUDA, not mps)"
     assert chosen_path(AttentionGate(nn.Conv2d, 16, 16), CPU) == "recomputed (the fused path is for ProSMA gates)"
     channel_only = ProSMAGate(nn.Conv2d, 16, 16, 3, GateConfig(spatial=False))
     assert chosen_path(channel_only, CPU) == "recomputed (the fused path is for gates with a spatial part)"
+    monkeypatch.setenv(VARIABLE, "fused")
+    assert chosen_path(gate, torch.device("cuda")) == "fused"
+    monkeypatch.setattr("nnunet_prosma.concatenation.has_triton", lambda: False)
+    missing = "recomputed (the fused path needs Triton on a GPU, which is not installed)"
+    assert chosen_path(gate, torch.device("cuda")) == missing
     monkeypatch.setenv(VARIABLE, "reference")
     assert chosen_path(gate, CPU) == f"reference ({VARIABLE} is set)"
 

@@ -274,3 +274,22 @@ def test_a_checkpoint_that_cannot_be_used_is_named(tmp_path, damage, message):
     trainer.logger = type("Logger", (), {"load_checkpoint": lambda *_: None})()
     with pytest.raises(RuntimeError, match=message):
         trainer.load_checkpoint(str(path))
+
+
+@pytest.mark.parametrize(("device", "logged"), [("cuda", ["Peak memory: 1.50 GiB"]), ("cpu", [])])
+def test_on_a_gpu_the_log_ends_with_the_peak_memory(monkeypatch, device, logged):
+    class Host:
+        def on_train_end(self):
+            self.device = torch.device(device)
+            self.log = []
+
+        def print_to_log_file(self, line, **_):
+            self.log.append(line)
+
+    class Trainer(ProSMATrainerMixin, Host):
+        pass
+
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**29)
+    trainer = Trainer()
+    trainer.on_train_end()
+    assert trainer.log == logged

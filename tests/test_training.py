@@ -1,6 +1,7 @@
 """Through nnUNetv2_train itself, on the CPU, with trainers of two short epochs."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -34,6 +35,10 @@ def test_trained_on_all_cases_the_log_names_the_gates_and_validation_can_be_repe
         assert "Gates on 2 skips, GateConfig(kind='prosma'" in start
         assert "gates.0: stride 2x2x2, 64 channels, 32 latent, 12,017 parameters" in start
         assert "gates.1: stride 1x1x1, 32 channels, 16 latent, 3,705 parameters" in start
+
+    debug = json.loads((toy.fold("nnUNetTrainerProSMAShort", fold="all") / "debug.json").read_text())
+    assert debug["nnunet_version"] == version("nnunetv2")
+    assert debug["nnunet_prosma_version"] == version("nnunet-prosma")
 
     folder = toy.fold("nnUNetTrainerProSMAShort", fold="all") / "validation"
     before = {path.name: path.read_bytes() for path in folder.glob("*.nii.gz")}

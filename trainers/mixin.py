@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch.optim import Optimizer
 
+from nnunet_prosma import __version__
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.architectures.twins import gated_twin
 from nnunet_prosma.decoder import describe_gates, gates_of
@@ -28,6 +31,9 @@ class ProSMATrainerMixin(_Host):
 
     gate_settings: ClassVar[Mapping[str, Any]] = {}
     """Settings of GateConfig that this trainer insists on; they are applied on top of those of the plans."""
+    nnunet_version: ClassVar[str] = version("nnunetv2")
+    """nnU-Net writes every attribute of a trainer into debug.json, but its own version nowhere."""
+    nnunet_prosma_version: ClassVar[str] = __version__
 
     @classmethod
     def build_network_architecture(
@@ -79,6 +85,12 @@ class ProSMATrainerMixin(_Host):
                 optimizer.add_param_group({**group, "params": held, "weight_decay": 0.0})
                 _schedule_like(scheduler, index)
         return optimizer, scheduler
+
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        if self.device.type == "cuda":
+            peak_gib = torch.cuda.max_memory_allocated(self.device) / 2**30
+            self.print_to_log_file(f"Peak memory: {peak_gib:.2f} GiB", add_timestamp=False)
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
         """As the host's; a file that cannot be used is named, in one sentence."""

@@ -27,7 +27,8 @@ def sections(analysis: Analysis) -> Iterator[Section]:
 
 def fairness(analysis: Analysis) -> Section:
     findings = sorted(analysis.loaded.findings, key=lambda f: not f.allowed)
-    text = ["nnU-Net does not record its own version in a results folder, so that it cannot be compared."]
+    silent = [r.name for r in analysis.loaded.runs if not all("nnunet_version" in f.debug for f in r.folds.values())]
+    text = [f"The version of nnU-Net is not recorded for {', '.join(silent)}."] if silent else []
     if not findings:
         text.insert(0, "Nothing that nnU-Net records about these runs differs but the trainer.")
     elif any(f.allowed for f in findings):

@@ -36,6 +36,8 @@ SCHEDULE = {
     "dataloader_train.transform": "augmentation",
 }
 SURROUNDINGS = {
+    "nnunet_version": "version of nnU-Net",
+    "nnunet_prosma_version": "version of nnunet-prosma",
     "torch_version": "torch",
     "cudnn_version": "cuDNN",
     "gpu_name": "GPU",

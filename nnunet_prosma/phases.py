@@ -1,0 +1,79 @@
+"""Dilated depthwise convolutions on a CPU, where only undilated ones, channels last, are fast.
+
+A dilated convolution is an undilated one on each of the phases into which the dilation splits the image. Its weight
+gradient is taken slice by slice, since only that of a two-dimensional depthwise convolution is fast.
+
+Shapes: a field (n, P, C) has its P = D * H * W voxels in one axis; split into phases it is (phases * n, D', H', W', C).
+A kernel is (C, 1, kD, kH, kW), odd along each axis; D = kD = 1 in 2D.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
+
+
+def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+    """The dilated depthwise convolution of a field, of its shape."""
+    return join(_convolve(split(field, kernel, dilation, size), kernel), kernel, dilation, size)
+
+
+def spread_backward(
+    grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The gradients of spread's field and kernel from that of its result."""
+    grad = split(grad, kernel, dilation, size)
+    grad_kernel = _kernel_gradient(grad, split(field, kernel, dilation, size), kernel)
+    return join(_convolve(grad, kernel.flip(2, 3, 4)), kernel, dilation, size), grad_kernel
+
+
+def split(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+    """(n, P, C) -> (phases * n, D', H', W', C), zeros added at the end where a phase would be shorter."""
+    n, channels = len(field), field.shape[2]
+    strides = _strides(kernel, dilation)
+    field = field.view(n, *size, channels)
+    missing = [-length % stride for length, stride in zip(size, strides, strict=True)]
+    if any(missing):
+        field = F.pad(field, (0, 0, 0, missing[2], 0, missing[1], 0, missing[0]))
+    (d, h, w), (depth, height, width) = strides, field.shape[1:4]
+    field = field.view(n, depth // d, d, height // h, h, width // w, w, channels)
+    return field.permute(2, 4, 6, 0, 1, 3, 5, 7).flatten(0, 3)
+
+
+def join(phases: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+    """The inverse of split."""
+    d, h, w = _strides(kernel, dilation)
+    _, depth, height, width, channels = phases.shape
+    field = phases.view(d, h, w, -1, depth, height, width, channels).permute(3, 4, 0, 5, 1, 6, 2, 7)
+    field = field.reshape(-1, depth * d, height * h, width * w, channels)
+    return field[:, : size[0], : size[1], : size[2]].flatten(1, 3)
+
+
+def _strides(kernel: Tensor, dilation: int) -> list[int]:
+    """Into how many phases a dilated kernel splits each axis: an axis that it does not reach along stays whole."""
+    return [dilation if k > 1 else 1 for k in kernel.shape[2:]]
+
+
+def _convolve(phases: Tensor, kernel: Tensor) -> Tensor:
+    """The undilated depthwise convolution of a split field, of the same size and layout."""
+    padding = [k // 2 for k in kernel.shape[2:]]
+    return F.conv3d(phases.permute(0, 4, 1, 2, 3), kernel, None, 1, padding, 1, len(kernel)).permute(0, 2, 3, 4, 1)
+
+
+def _kernel_gradient(grad: Tensor, phases: Tensor, kernel: Tensor) -> Tensor:
+    """Of the kernel of _convolve(phases, kernel), from the gradient of its result: for each of the kernel's planes the
+    weight gradient of a two-dimensional convolution, with all pairs of slices that the plane joins as its batch."""
+    out = torch.zeros_like(kernel)
+    planes, depth = kernel.shape[2], phases.shape[1]
+    padding = (kernel.shape[3] // 2, kernel.shape[4] // 2)
+    for plane in range(planes):
+        shift = plane - planes // 2
+        if abs(shift) >= depth:
+            continue
+        to, source = (slice(max(s, 0), depth + min(s, 0)) for s in (-shift, shift))
+        inputs, grads = (t[:, at].flatten(0, 1).permute(0, 3, 1, 2) for t, at in ((phases, source), (grad, to)))
+        size = (len(kernel), 1, *kernel.shape[3:])
+        out[:, :, plane] = conv2d_weight(inputs, size, grads, 1, padding, 1, len(kernel))
+    return out

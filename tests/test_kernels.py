@@ -1,0 +1,108 @@
+"""The depthwise convolutions of the fused path, on a CPU and as Triton kernels, against torch's own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from gates import assert_equal, gate_and_inputs, reference, values_and_gradients
+from torch import nn
+from torch.nn import functional as F
+
+from nnunet_prosma import fused, phases
+from nnunet_prosma.gate import GateConfig
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # the kernels run without a GPU, in Python
+kernels = pytest.importorskip("nnunet_prosma.kernels")
+
+GEOMETRIES = [
+    ((3, 9, 7), (3, 3, 3), 2, 6),
+    ((1, 13, 7), (1, 3, 3), 4, 80),  # more channels than a program works on
+    ((6, 4, 7), (3, 1, 3), 3, 16),
+    ((2, 3, 1), (1, 3, 5), 4, 5),  # smaller than the dilation
+    ((1, 66, 64), (1, 3, 3), 1, 3),  # more voxels than a program adds up
+]
+
+
+@pytest.mark.parametrize("module", [phases, kernels])
+@pytest.mark.parametrize(("size", "kernel_size", "dilation", "channels"), GEOMETRIES, ids=str)
+def test_values_and_gradients_are_those_of_torchs_convolution(module, size, kernel_size, dilation, channels):
+    torch.manual_seed(3)
+    field, kernel = torch.randn(2, torch.Size(size).numel(), channels), torch.randn(channels, 1, *kernel_size)
+    field, kernel = field.double().requires_grad_(), kernel.double().requires_grad_()
+    image = field.transpose(1, 2).unflatten(2, size)
+    padding = [dilation * (k // 2) for k in kernel_size]
+    expected = F.conv3d(image, kernel, None, 1, padding, dilation, channels).flatten(2).transpose(1, 2)
+    grad = torch.randn(expected.shape, dtype=torch.float64)
+    expected_gradients = torch.autograd.grad(expected, [field, kernel], grad)
+    with torch.no_grad():
+        ours = module.spread(field, kernel, dilation, size)
+        gradients = module.spread_backward(grad, field, kernel, dilation, size)
+    for mine, theirs in zip((ours, *gradients), (expected, *expected_gradients), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_kernels_add_up_half_precision_in_float32(dtype):
+    torch.manual_seed(3)
+    size, channels = (1, 64, 64), 4
+    field, grad = (torch.randn(1, 64 * 64, channels).to(dtype) for _ in range(2))
+    kernel = torch.randn(channels, 1, 1, 3, 3).to(dtype)
+    wide = (grad.double(), field.double(), kernel.double())
+    exact = (phases.spread(*wide[1:], 2, size), *phases.spread_backward(*wide, 2, size))
+    ours = (kernels.spread(field, kernel, 2, size), *kernels.spread_backward(grad, field, kernel, 2, size))
+    rounding = torch.finfo(dtype).eps
+    for mine, expected in zip(ours, exact, strict=True):
+        assert mine.dtype == dtype
+        torch.testing.assert_close(mine.double(), expected, rtol=rounding, atol=rounding)
+
+
+@pytest.mark.parametrize(
+    ("conv_op", "size", "config"),
+    [
+        (nn.Conv2d, (9, 7), GateConfig(lam=0.3)),
+        (nn.Conv3d, (3, 5, 4), GateConfig(lam=0.3, dilations=(2,), removal="hard", channel=False)),
+    ],
+    ids=["2D", "3D"],
+)
+def test_the_gated_concatenation_is_the_same_through_the_kernels(conv_op, size, config, monkeypatch):
+    given = gate_and_inputs(conv_op, size, 3, config, samples=2)
+    expected = values_and_gradients(reference, *given)
+    monkeypatch.setattr(fused, "_depthwise", lambda device: kernels)
+    assert_equal(values_and_gradients(fused.fused_concatenation, *given), expected, 0, 1e-12)
+
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+import triton.language as tl
+from nnunet_prosma import kernels
+
+def compiled(kernel, dtype, target, **constants):
+    pointers = {"grad", "field", "kernel", "out"}
+    constants["sum_type"] = tl.float32
+    types = {
+        name: "constexpr" if name in constants
+        else f"*{dtype}" if name in pointers
+        else "*fp32" if name == "sums"
+        else "i32"
+        for name in kernel.arg_names
+    }
+    return triton.compile(ASTSource(kernel, types, constants), target=target)
+
+for capability, dtype in ((75, "fp16"), (80, "fp32"), (80, "bf16"), (90, "fp16")):
+    shape = {"kd": 3, "kh": 3, "kw": 3, "voxels_at_once": 256, "channels_at_once": 16}
+    for kernel, more in ((kernels._spread, {}), (kernels._kernel_gradient, {"voxels_per_sum": 4096})):
+        program = compiled(kernel, dtype, GPUTarget("cuda", capability, 32), **shape, **more)
+        print(kernel.__name__, capability, dtype, len(program.asm["cubin"]))
+"""
+
+
+def test_the_kernels_compile_for_gpus_from_the_t4_to_the_h200():
+    """To machine code, which needs no GPU: what the interpreter takes and the compiler does not would be seen here."""
+    surroundings = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, env=surroundings)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4 * 2
