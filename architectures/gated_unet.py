@@ -15,15 +15,10 @@ from nnunet_prosma.decoder import GatedDecoder
 from nnunet_prosma.gate import GateConfig
 
 
-class GatedUNet(nn.Module):
-    """What the gated twins share; stands before the vanilla class among a twin's bases."""
+class GatedNetwork(nn.Module):
+    """What all networks with gates share."""
 
     decoder: GatedDecoder
-
-    def __init__(self, *args: Any, gate: GateConfig | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
-        config = GateConfig.of(gate)
-        super().__init__(*args, **kwargs)
-        self.decoder = GatedDecoder(self.decoder, config)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As torch's, but a checkpoint without these gates is refused with a sentence that says so."""
@@ -46,7 +41,7 @@ class GatedUNet(nn.Module):
     def _refuse_other_gates(self, state_dict: Mapping[str, Any]) -> None:
         held = {key for key in state_dict if key.startswith("decoder.gates.")}
         wanted = {key for key in self.state_dict() if key.startswith("decoder.gates.")}
-        if not held:
+        if wanted and not held:
             raise RuntimeError(
                 f"a {type(self).__name__} needs a checkpoint with gates (decoder.gates.*), but this one has none: "
                 f"it was trained without gates; use the trainer and plans that it was trained with"
@@ -57,6 +52,15 @@ class GatedUNet(nn.Module):
                 f"the gates of the checkpoint are not those of this network (they differ in {differing}, ...): use the "
                 f"trainer and plans that it was trained with, with the same gate settings"
             )
+
+
+class GatedUNet(GatedNetwork):
+    """What the gated twins share; stands before the vanilla class among a twin's bases."""
+
+    def __init__(self, *args: Any, gate: GateConfig | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        config = GateConfig.of(gate)
+        super().__init__(*args, **kwargs)
+        self.decoder = GatedDecoder(self.decoder, config)
 
 
 class ProSMAUNet(GatedUNet, PlainConvUNet):

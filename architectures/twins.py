@@ -4,7 +4,13 @@ import pydoc
 
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet, ResidualUNet
 
-from nnunet_prosma.architectures.gated_unet import GatedUNet, ProSMAResEncUNet, ProSMAResUNet, ProSMAUNet
+from nnunet_prosma.architectures.gated_unet import (
+    GatedNetwork,
+    GatedUNet,
+    ProSMAResEncUNet,
+    ProSMAResUNet,
+    ProSMAUNet,
+)
 
 _TWINS: dict[type, type[GatedUNet]] = {
     PlainConvUNet: ProSMAUNet,
@@ -13,12 +19,12 @@ _TWINS: dict[type, type[GatedUNet]] = {
 }
 
 
-def gated_twin(network_class_name: str) -> type[GatedUNet]:
-    """The gated class for the class that a plans file names; a gated class is its own."""
+def gated_twin(network_class_name: str) -> type[GatedNetwork]:
+    """The gated class for the class that a plans file names; a gated class, P-UNET too, is its own."""
     named = pydoc.locate(network_class_name)
     if named is None:  # plans of older nnU-Nets name modules that have moved; nnU-Net then goes by the last part
         named = next((v for v in _TWINS if v.__name__ == network_class_name.rpartition(".")[-1]), None)
-    if isinstance(named, type) and issubclass(named, GatedUNet):
+    if isinstance(named, type) and issubclass(named, GatedNetwork):
         return named
     if named in _TWINS:
         return _TWINS[named]

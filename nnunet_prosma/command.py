@@ -12,11 +12,17 @@ SUBCOMMANDS = {
     "bundle": ("nnunet_prosma.bundle.command", "gather trained models into one folder that predicts elsewhere"),
     "compare": ("nnunet_prosma.compare.command", "hold trainings against each other: fairness, statistics, a report"),
     "container": ("nnunet_prosma.container.command", "write what a challenge's container is built from, of a bundle"),
+    "convert": (
+        "nnunet_prosma.convert",
+        "make a data set of BUSI, GlaS or Kvasir-SEG, with the paper's splits",
+    ),
     "demo": ("nnunet_prosma.demo", "train vanilla and gated nnU-Net on phantoms, and show both: a few minutes"),
     "doctor": ("nnunet_prosma.doctor", "say whether nnU-Net finds the trainers here, and what to do if not"),
     "inspect": ("nnunet_prosma.inspect.command", "show what the gates let through: maps, figures, numbers by case"),
+    "metrics": ("nnunet_prosma.metrics", "IoU and F1 per image, pooled per batch and pooled over a data set"),
     "plan": ("nnunet_prosma.plan", "plan a data set with the gates in the network and in the memory it may take"),
     "predict": ("nnunet_prosma.bundle.predict", "segment images with a bundle, once it is seen to be whole"),
+    "study": ("nnunet_prosma.study", "train a list of trainers over folds, compare them, and write a paper's table"),
     "trainer-path": ("nnunet_prosma.trainer_path", "print the directory for an export of nnUNet_extTrainer"),
     "warm-start": ("nnunet_prosma.warm_start.command", "make the start of a gated training from a trained nnU-Net"),
 }

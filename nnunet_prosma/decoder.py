@@ -27,7 +27,7 @@ class GatedDecoder(nn.Module):
     def __init__(self, decoder: UNetDecoder | UNetResDecoder, config: GateConfig) -> None:
         super().__init__()
         encoder = decoder.encoder
-        self.config = config
+        self.config: GateConfig | None = config
         self.deep_supervision = decoder.deep_supervision
         self.num_classes = decoder.num_classes
         self.encoder = encoder
@@ -65,10 +65,12 @@ class GatedDecoder(nn.Module):
         That is the signal of each. An element that nnU-Net counts stands for two that are kept, a convolution's and its
         normalisation's; one of a signal is kept alone, and counts half.
         """
-        vanilla = UNetDecoder.compute_conv_feature_map_size(self, input_size)
-        sizes = self.skip_sizes(input_size)[:-1]
-        signals = zip(self.encoder.output_channels[:-1], sizes, strict=True)
-        return vanilla + sum(channels * prod(size) for channels, size in signals) // 2
+        return UNetDecoder.compute_conv_feature_map_size(self, input_size) + self.kept_by_gates(input_size)
+
+    def kept_by_gates(self, input_size: Sequence[int]) -> int:
+        """In elements as nnU-Net counts them."""
+        channels, sizes = self.encoder.output_channels[-2::-1], self.skip_sizes(input_size)[-2::-1]
+        return sum(c * prod(size) for _, c, size in zip(self.gates, channels, sizes, strict=False)) // 2
 
     def gate_stride(self, s: int) -> tuple[int, ...]:
         """Voxels of the image, along each axis, that a voxel of gate s stands for."""
@@ -94,6 +96,8 @@ def describe_gates(network: nn.Module) -> str:
     """Which gates a network has, for a log: their settings, and stage by stage what they add."""
     decoder = next(m for m in network.modules() if isinstance(m, GatedDecoder))
     config = decoder.config
+    if config is None:
+        return f"No gates: the {len(decoder.stages)} skips are plain"
     lines = [f"Gates on {len(decoder.gates)} skips, {config}"]
     for s, gate in enumerate(decoder.gates):
         stride = "x".join(map(str, decoder.gate_stride(s)))

@@ -81,7 +81,10 @@ def test_plans_that_do_not_fit_are_refused_with_the_difference(trained, monkeypa
     assert command.main([*named, "-d", "11", "-p", "widerPlans"]) == 2
     assert "its features_per_stage is [32, 64, 128], the training's [40, 64, 128]" in capsys.readouterr().err
     assert command.main([*named, "-tr", "nnUNetTrainer"]) == 2
-    assert "must name a trainer with gates, and nnUNetTrainer trains a PlainConvUNet" in capsys.readouterr().err
+    assert (
+        "must name a trainer that gates nnU-Net's network, and nnUNetTrainer trains a PlainConvUNet"
+        in capsys.readouterr().err
+    )
     assert command.main(["warm-start", str(checkpoint), "-o", str(checkpoint), "--overwrite"]) == 2
     assert "is the checkpoint itself" in capsys.readouterr().err
     assert not output.exists()

@@ -81,3 +81,19 @@ def test_plans_that_name_the_gated_class_train_with_nnunets_own_trainer(toy):
         assert weights["decoder.gates.0.fuse.weight"].shape[1] == 2 * 32
         assert 0 < torch.nn.functional.softplus(weights["decoder.gates.0.theta"]).mean() < 0.3
     assert json.loads((folder / "gatedPlans.json").read_text()) == plans
+
+
+def test_the_three_dimensional_p_unet_trains_on_nnunets_patches(toy):
+    printed = toy.train(9, "3d_fullres", 1, "nnUNetTrainerPUNetShort", "--val_best")
+    planned = json.loads((toy.preprocessed / "Dataset009_Toy" / "nnUNetPlans.json").read_text())
+    planned = planned["configurations"]["3d_fullres"]
+    folder = toy.fold("nnUNetTrainerPUNetShort", fold=1)
+    saved = json.loads((folder.parent / "plans.json").read_text())["configurations"]["3d_fullres"]
+    assert saved["architecture"]["network_class_name"] == "nnunet_prosma.architectures.PUNet"
+    assert saved["patch_size"] == [-(-size // 16) * 16 for size in planned["patch_size"]]
+    assert saved["batch_size"] == planned["batch_size"]
+    assert printed.count("Validation IoU, pooled over each batch") == 2
+    assert len(list((folder / "validation").glob("*.nii.gz"))) == 2
+    weights = torch.load(folder / "checkpoint_best.pth", weights_only=False)
+    assert weights["network_weights"]["encoder.stages.0.conv1.conv.weight"].ndim == 5
+    assert weights["inference_allowed_mirroring_axes"] is None

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nnunet_prosma import __version__
-from nnunet_prosma.architectures.gated_unet import GatedUNet
+from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.architectures.twins import gated_twin
 from nnunet_prosma.decoder import describe_gates, gates_of
 from nnunet_prosma.gate import GateConfig
@@ -53,7 +53,7 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
             num_output_channels,
             enable_deep_supervision,
         )
-        if not isinstance(network, GatedUNet):
+        if not isinstance(network, GatedNetwork):
             raise ValueError(
                 f"no gates can be set by {cls.__name__}: its nnU-Net trainer builds a {type(network).__name__} of its "
                 f"own instead of the network that the plans name; combine ProSMATrainerMixin with a trainer that "

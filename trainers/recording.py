@@ -54,7 +54,7 @@ class GateRecordMixin(_Host):
             self._try("drawn", self._draw_record)
 
     def _records_gates(self) -> bool:
-        return self.record_gates and self.local_rank == 0
+        return self.record_gates and self.local_rank == 0 and len(bare(self.network).decoder.gates) > 0
 
     def _take_up_record(self) -> None:
         self._gate_record, problem = taken_up(Path(self.output_folder), self.current_epoch)

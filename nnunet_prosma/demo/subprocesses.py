@@ -35,7 +35,12 @@ def environment(folder: Path, *, epochs: int, iterations: int, augmenters: int) 
 
 
 def run(
-    command: Sequence[str], log: Path, env: Mapping[str, str], on_line: Callable[[str], None] = lambda line: None
+    command: Sequence[str],
+    log: Path,
+    env: Mapping[str, str],
+    on_line: Callable[[str], None] = lambda line: None,
+    *,
+    pass_fds: Sequence[int] = (),
 ) -> None:
     """Runs a command to its end and hands on each line of its output; one that fails is an InputError naming the log.
 
@@ -50,6 +55,7 @@ def run(
             stderr=subprocess.STDOUT,
             env=dict(env),
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         try:
             last, partial, running = "", "", True

@@ -8,7 +8,7 @@ from sys import stderr
 
 import torch
 
-from nnunet_prosma.architectures.gated_unet import GatedUNet
+from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.inspect.predictor import WatchingPredictor
 from nnunet_prosma.observe import bare
@@ -66,7 +66,7 @@ def load(folder: Path, options: argparse.Namespace) -> WatchingPredictor:
             raise InputError(f"nnU-Net cannot load the model in {folder}: {' '.join(str(error).split())}") from error
     predictor.with_support = options.support
     network = bare(predictor.network)
-    if not isinstance(network, GatedUNet):
+    if not isinstance(network, GatedNetwork) or not len(network.decoder.gates):
         raise InputError(
             f"the model in {folder} has no gates to look into: its trainer {predictor.trainer_name} built a "
             f"{type(network).__name__}; name a model that a gated trainer made, such as nnUNetTrainerProSMA"

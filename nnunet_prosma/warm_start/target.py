@@ -103,7 +103,7 @@ def build_network(trainer: str, setup: Setup) -> GatedUNet:
             raise InputError(str(error)) from None
     if not isinstance(network, GatedUNet):
         raise InputError(
-            f"-tr must name a trainer with gates, and {trainer} trains a {type(network).__name__} without: "
+            f"-tr must name a trainer that gates nnU-Net's network, and {trainer} trains a {type(network).__name__}: "
             f"use nnUNetTrainerProSMA or another one of this package"
         )
     return network

@@ -18,6 +18,8 @@ from nnunet_prosma.trainers import (
     nnUNetTrainerProSMA_channelOnly,
     nnUNetTrainerProSMA_hardRemoval,
     nnUNetTrainerProSMA_spatialOnly,
+    nnUNetTrainerPUNet,
+    nnUNetTrainerPUNet_noGate,
 )
 
 
@@ -69,4 +71,12 @@ class nnUNetTrainerHardRemovalShort(nnUNetTrainerProSMA_hardRemoval, _Short):
 
 
 class nnUNetTrainerProSMANoDeepSupervisionShort(ProSMATrainerMixin, nnUNetTrainerNoDeepSupervision, _Short):
+    pass
+
+
+class nnUNetTrainerPUNetShort(_Short, nnUNetTrainerPUNet):
+    """The lengths of epochs are the protocol's."""
+
+
+class nnUNetTrainerPUNetNoGateShort(_Short, nnUNetTrainerPUNet_noGate):
     pass

@@ -1,0 +1,29 @@
+"""Smaller plans for docs/results.md, from nnU-Net's own: python plans.py kvasir|hippocampus PREPROCESSED_FOLDER"""
+
+import json
+import sys
+from pathlib import Path
+
+P_UNET = {
+    "network_class_name": "nnunet_prosma.architectures.PUNet",
+    "arch_kwargs": {
+        "n_stages": 5,
+        "conv_op": "torch.nn.modules.conv.Conv2d",
+        "features_per_stage": [8, 16, 32, 64, 128],
+        "strides": [[1, 1], [2, 2], [2, 2], [2, 2], [2, 2]],
+    },
+    "_kw_requires_import": ["conv_op"],
+}
+
+which, folder = sys.argv[1], Path(sys.argv[2])
+plans = json.loads((folder / "nnUNetPlans.json").read_text())
+if which == "kvasir":
+    plans["plans_name"] = "PUNetQuarterPlans"
+    plans["configurations"]["2d"].update(patch_size=[64, 64], batch_size=8, architecture=P_UNET)
+else:
+    plans["plans_name"] = "halfPlans"
+    configuration = plans["configurations"]["3d_fullres"]
+    kwargs = configuration["architecture"]["arch_kwargs"]
+    kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]
+    configuration["batch_size"] = 2
+(folder / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=1))

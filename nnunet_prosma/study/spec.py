@@ -1,0 +1,93 @@
+"""What a study file says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from nnunet_prosma.errors import InputError
+
+CHECKPOINTS = ("best", "final")
+METRICS = ("IoU", "F1")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A row of the table: a trainer on plans."""
+
+    row: str
+    trainer: str
+    plans: str = "nnUNetPlans"
+    published: Mapping[str, Any] | None = None
+    """IoU and F1 as the paper gives them, in its own words."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The first of the arms is the one that the others are compared with."""
+
+    title: str
+    arms: tuple[Arm, ...]
+    dataset: str = ""
+    configuration: str = "2d"
+    folds: tuple[int, ...] = (0, 1, 2)
+    checkpoint: str = "final"
+    """Which of nnU-Net's checkpoints is validated: final, or best (nnUNetv2_train --val_best)."""
+    label: int = 1
+    """Which label the table shows; table.csv has all."""
+    about: str = ""
+    compare: tuple[str, ...] = ()
+    """Further options of nnunet-prosma compare."""
+
+
+def read(path: Path, *, dataset: str | None = None, folds: Sequence[int] | None = None) -> Study:
+    """The study in a file, with the data set and the folds of the command line in the place of its own."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    settings = _checked(content, Study, str(path))
+    arms = settings["arms"]
+    if not isinstance(arms, list) or not arms:
+        raise InputError(f"{path}: arms must be a list of at least one row, got {arms!r}")
+    settings["arms"] = tuple(Arm(**_checked(arm, Arm, f"{path}, arm {n}")) for n, arm in enumerate(arms, 1))
+    for name in ("folds", "compare"):
+        if name in settings:
+            if not isinstance(settings[name], list):
+                raise InputError(f"{path}: {name} must be a list, got {settings[name]!r}")
+            settings[name] = tuple(settings[name])
+    study = Study(**{**settings, "dataset": str(settings.get("dataset", ""))})
+    study = replace(study, dataset=dataset or study.dataset, folds=tuple(folds or study.folds))
+    _check(study, path)
+    return study
+
+
+def _checked(content: Any, kind: type, where: str) -> dict[str, Any]:
+    """The content as settings of kind; one that is unknown or missing is named."""
+    known = {f.name: f.default is MISSING for f in fields(kind)}
+    if not isinstance(content, dict):
+        raise InputError(f"{where} must hold settings ({', '.join(known)}), not {content!r}")
+    unknown = [key for key in content if key not in known]
+    if unknown:
+        raise InputError(f"{where}: unknown setting {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
+    missing = [name for name, needed in known.items() if needed and name not in content]
+    if missing:
+        raise InputError(f"{where} lacks {', '.join(missing)}")
+    return dict(content)
+
+
+def _check(study: Study, path: Path) -> None:
+    if study.checkpoint not in CHECKPOINTS:
+        raise InputError(f"{path}: checkpoint must be one of {', '.join(CHECKPOINTS)}, got {study.checkpoint!r}")
+    if not study.folds or any(isinstance(f, bool) or not isinstance(f, int) or f < 0 for f in study.folds):
+        raise InputError(f"{path}: folds must be whole numbers from 0 on, got {list(study.folds)}")
+    if len({(arm.trainer, arm.plans) for arm in study.arms}) < len(study.arms):
+        raise InputError(f"{path}: two arms are the same trainer on the same plans; name each once")
+    if len({arm.row for arm in study.arms}) < len(study.arms):
+        raise InputError(f"{path}: two arms have the same row; each needs a name of its own")
+    for arm in study.arms:
+        unknown = [key for key in arm.published or {} if key not in METRICS]
+        if unknown:
+            raise InputError(f"{path}, {arm.row}: published may hold {' and '.join(METRICS)}, not {unknown[0]!r}")
