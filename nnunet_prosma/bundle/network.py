@@ -47,7 +47,8 @@ def plans_with_network(
     if isinstance(trained, GatedUNet):
         kind = type(trained)
         architecture["network_class_name"] = f"{kind.__module__}.{kind.__qualname__}"
-        architecture["arch_kwargs"]["gate"] = trained.decoder.config.to_dict()
+        gates: Any = trained.decoder.gates
+        architecture["arch_kwargs"]["gate"] = gates[0].config.to_dict()
     resolved = deepcopy(dict(plans))
     resolved["configurations"][configuration]["architecture"] = architecture
     again = build(resolved, configuration, dataset_json)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnunet_prosma.decoder import GatedDecoder
+from nnunet_prosma.gate import GateConfig
 from nnunet_prosma.gate import GateFields
 from nnunet_prosma.inspect.tally import GateTally
 from nnunet_prosma.observe import bare, observe
@@ -91,7 +92,8 @@ class WatchingPredictor(nnUNetPredictor):
 
     def wanted(self) -> list[tuple[str, int]]:
         decoder = decoder_of(bare(self.network))
-        config = decoder.config
+        gates: Any = decoder.gates
+        config: GateConfig = gates[0].config
         kinds = ["psi"] if config.spatial else []
         kinds += ["support"] if self.with_support and config.spatial and config.kind == "prosma" else []
         return [(kind, s) for s in range(len(decoder.gates)) for kind in kinds]
