@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnunet_prosma.decoder import GatedDecoder
-from nnunet_prosma.gate import GateConfig
-from nnunet_prosma.gate import GateFields
+from nnunet_prosma.gate import GateConfig, GateFields
 from nnunet_prosma.inspect.tally import GateTally
 from nnunet_prosma.observe import bare, observe
 
