@@ -32,3 +32,13 @@ def gated_twin(network_class_name: str) -> type[GatedNetwork]:
         f"no gates can be set on the network {network_class_name!r}: gates sit on the skips of "
         f"{', '.join(v.__name__ for v in _TWINS)}; use plans that name one of these, or a trainer without gates"
     )
+
+
+def vanilla_twin(gated: type[GatedNetwork]) -> type:
+    """The inverse: nnU-Net's own class."""
+    for vanilla, twin in _TWINS.items():
+        if twin is gated:
+            return vanilla
+    raise ValueError(
+        f"{gated.__name__} is no gated twin of a network of nnU-Net's: there is no vanilla one to hold it to"
+    )

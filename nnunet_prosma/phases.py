@@ -1,7 +1,8 @@
-"""Dilated depthwise convolutions on a CPU, where only undilated ones, channels last, are fast.
+"""Dilated depthwise convolutions on a CPU, where only undilated ones and those in a plane, channels last, are fast.
 
-A dilated convolution is an undilated one on each of the phases into which the dilation splits the image. Its weight
-gradient is taken slice by slice, since only that of a two-dimensional depthwise convolution is fast.
+A dilated convolution is an undilated one on each of the phases into which the dilation splits the image. The weight
+gradient of one that is dilated is slow in a plane as well, so it is taken of the phases; and slice by slice, since only
+that of a two-dimensional depthwise convolution is fast.
 
 Shapes: a field (n, P, C) has its P = D * H * W voxels in one axis; split into phases it is (phases * n, D', H', W', C).
 A kernel is (C, 1, kD, kH, kW), odd along each axis; D = kD = 1 in 2D.
@@ -17,6 +18,8 @@ from torch.nn.grad import conv2d_weight
 
 def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
     """The dilated depthwise convolution of a field, of its shape."""
+    if kernel.shape[2] == 1:
+        return _spread_in_planes(field, kernel, dilation, size)
     return join(_convolve(split(field, kernel, dilation, size), kernel), kernel, dilation, size)
 
 
@@ -24,9 +27,19 @@ def spread_backward(
     grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """The gradients of spread's field and kernel from that of its result."""
-    grad = split(grad, kernel, dilation, size)
-    grad_kernel = _kernel_gradient(grad, split(field, kernel, dilation, size), kernel)
-    return join(_convolve(grad, kernel.flip(2, 3, 4)), kernel, dilation, size), grad_kernel
+    phases, turned = split(grad, kernel, dilation, size), kernel.flip(2, 3, 4)
+    grad_kernel = _kernel_gradient(phases, split(field, kernel, dilation, size), kernel)
+    if kernel.shape[2] == 1:
+        return _spread_in_planes(grad, turned, dilation, size), grad_kernel
+    return join(_convolve(phases, turned), kernel, dilation, size), grad_kernel
+
+
+def _spread_in_planes(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+    """spread, for a kernel that joins no slices."""
+    planes = field.reshape(-1, *size[1:], len(kernel)).permute(0, 3, 1, 2)
+    padding = [dilation * (k // 2) for k in kernel.shape[3:]]
+    out = F.conv2d(planes, kernel[:, :, 0], None, 1, padding, dilation, len(kernel))
+    return out.permute(0, 2, 3, 1).reshape(field.shape)
 
 
 def split(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:

@@ -14,8 +14,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from torch import Tensor, nn
 
 from nnunet_prosma import trainers
-from nnunet_prosma.architectures.gated_unet import GatedUNet
-from nnunet_prosma.architectures.twins import gated_twin
+from nnunet_prosma.architectures.twins import gated_twin, vanilla_twin
 from nnunet_prosma.benchmark.setting import Setting
 
 TRAINERS: dict[str, type[nnUNetTrainer]] = {
@@ -127,7 +126,7 @@ def _plans_for(name: str, setting: Setting) -> Setting:
     architecture = plans["configurations"][setting.configuration]["architecture"]
     twin = gated_twin(architecture["network_class_name"])
     if name in ("vanilla", "attention"):
-        vanilla = next(base for base in twin.__mro__ if not issubclass(base, GatedUNet))
+        vanilla = vanilla_twin(twin)
         gate = architecture["arch_kwargs"].pop("gate", None) or {}
         architecture["network_class_name"] = f"{vanilla.__module__}.{vanilla.__qualname__}"
         if name == "attention":
