@@ -23,7 +23,7 @@ ROWS = (
 )
 ROUNDS = 5
 COMMAND = (sys.executable, "-m", "nnunet_prosma.command", "benchmark")
-QUANTITIES = ("step_seconds", "infer_seconds", "kept_bytes", "peak_bytes")
+QUANTITIES = ("step_seconds", "inference_seconds", "kept_bytes", "peak_bytes")
 
 
 def report(preset: str, patch: tuple[int, ...], batch: int) -> dict[str, Any]:
