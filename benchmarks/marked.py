@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from nnunet_prosma.write import write_text
+
 END = "<!-- end -->"
 
 
@@ -11,6 +13,4 @@ def replace(path: Path, script: str, text: str) -> None:
     before, found, rest = path.read_text().partition(mark)
     if not found or END not in rest:
         raise SystemExit(f"{path} must hold the lines {mark} and {END}, between which the table goes")
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(f"{before}{mark}\n{text}\n{END}{rest.partition(END)[2]}")
-    temporary.replace(path)
+    write_text(path, f"{before}{mark}\n{text}\n{END}{rest.partition(END)[2]}")

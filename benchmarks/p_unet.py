@@ -9,6 +9,7 @@ not count.
 import argparse
 from pathlib import Path
 
+import marked
 import torch
 from torch import nn
 
@@ -23,7 +24,6 @@ GATES = {
     "dense attention gate": {"kind": "attention"},
 }
 INPUTS = ((nn.Conv2d, (1, 3, 256, 256)), (nn.Conv2d, (1, 3, 512, 512)), (nn.Conv3d, (1, 1, 96, 96, 96)))
-MARKS = "<!-- made by benchmarks/p_unet.py -->", "<!-- end -->"
 
 
 def main() -> None:
@@ -45,9 +45,7 @@ def main() -> None:
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     print(table)
     if options.write:
-        text = options.write.read_text()
-        before, after = text.split(MARKS[0])[0], text.split(MARKS[1], 1)[1]
-        options.write.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
+        marked.replace(options.write, "p_unet.py", table)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """nnunet-prosma benchmark: what gates cost on a plan's own network, patch and batch, beside vanilla nnU-Net."""
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,9 +143,9 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:
-    temporary = path.with_name(path.name + ".part")
+    from nnunet_prosma.write import write_json
+
     try:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
-        temporary.replace(path)
+        write_json(path, report)
     except OSError as error:
         raise InputError(f"cannot write --json {path}: {error.strerror or error}") from error
