@@ -14,12 +14,12 @@ from typing import Any
 import marked
 
 ROWS = (
-    ("3d", (32, 32, 64), 2),
-    ("3d", (32, 64, 64), 2),
+    ("3d", (48, 48, 48), 2),
     ("3d", (64, 64, 64), 2),
-    ("2d", (128, 256), 4),
-    ("2d", (256, 256), 4),
-    ("2d", (256, 384), 4),
+    ("3d", (80, 80, 80), 2),
+    ("2d", (128, 128), 8),
+    ("2d", (192, 192), 8),
+    ("2d", (256, 256), 8),
 )
 ROUNDS = 5
 COMMAND = (sys.executable, "-m", "nnunet_prosma.command", "benchmark")
@@ -40,7 +40,9 @@ def lines_of(preset: str, measured: dict[str, Any]) -> list[str]:
     setting, networks = measured["setting"], measured["networks"]
     patch = "x".join(map(str, setting["patch_size"]))
     step = networks["vanilla"]["step_seconds"]["median"]
-    first = f"{preset}, {patch}, batch {setting['batch_size']} (vanilla: {step:.2f} s a step)"
+    first = (
+        f"{preset}, {setting['stages']} stages, {patch}, batch {setting['batch_size']} (vanilla: {step:.2f} s a step)"
+    )
     lines = []
     for name in ("prosma", "attention"):
         ratios = networks[name]["ratios"]

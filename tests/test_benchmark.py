@@ -265,9 +265,9 @@ def test_the_presets_are_plans_of_the_shapes_that_nnunet_makes():
         (["--preset", "3d", "--networks", "prosmo"], "no network 'prosmo'; there are vanilla"),
         (["--preset", "3d", "--rounds", "0"], "--rounds must be at least 1"),
         (["--preset", "3d", "--batch", "0"], "--batch must be at least 1"),
-        (["--preset", "3d", "--patch", "40", "64", "64"], "total strides 32 32 32 divide, got 40 64 64"),
+        (["--preset", "3d", "--patch", "41", "64", "64"], "total strides 8 16 16 divide, got 41 64 64"),
         (["--preset", "3d", "--patch", "64", "64"], "must name 3 sizes"),
-        (["--preset", "3d", "--patch", "32", "32", "32"], "a single voxel at the bottleneck"),
+        (["--preset", "3d", "--patch", "4", "4", "7"], "4 4 7 is too small for a U-Net"),
         (["--plans", "no.json", "-c", "2d"], "cannot read the plans file no.json: No such file or directory"),
         (["--plans", "no.json"], "need -c CONFIGURATION"),
         (["--preset", "3d", "--json", "no/where.json"], "the folder of --json no/where.json does not exist"),
@@ -278,6 +278,17 @@ def test_bad_input_is_one_sentence_and_status_2(arguments, message, capsys, monk
     monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
     assert command.main(["benchmark", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_preset_is_planned_for_the_patch_and_other_plans_keep_their_network():
+    def stages(setting):
+        return setting.configured["architecture"]["arch_kwargs"]["n_stages"]
+
+    assert [stages(from_preset("2d", patch)) for patch in (None, (192, 192), (64, 64))] == [8, 6, 5]
+    large = from_preset("3d")
+    assert stages(large.resized((64, 64, 64), 1)) == stages(large) == 6
+    with pytest.raises(InputError, match="a single voxel at the bottleneck"):
+        large.resized((32, 32, 32), 1)
 
 
 def test_a_configuration_that_is_not_in_the_plans_and_a_device_that_is_not_there(tiny, capsys, monkeypatch):

@@ -62,7 +62,7 @@ def _setting(options: argparse.Namespace) -> "Setting":
     if sum(value is not None for value in (options.d, options.plans, options.preset)) != 1:
         raise InputError("name one of -d DATASET, --plans FILE and --preset NAME")
     if options.preset is not None:
-        chosen = setting.from_preset(options.preset)
+        chosen = setting.from_preset(options.preset, options.patch)
     elif options.c is None:
         raise InputError("-d and --plans need -c CONFIGURATION, such as 3d_fullres")
     elif options.plans is not None:

@@ -74,14 +74,18 @@ class Setting:
         return Setting(self.name, plans, self.configuration, self.dataset_json)
 
 
-def from_preset(name: str) -> Setting:
+def from_preset(name: str, other_patch: Sequence[int] | None = None) -> Setting:
     """Plans as nnU-Net's planner makes them for this spacing and patch."""
     if name not in PRESETS:
         raise InputError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
     spacing, patch, batch, blocks = PRESETS[name]
+    if other_patch is not None and len(other_patch) == len(patch):
+        patch = tuple(other_patch)
     dimensions, residual = len(patch), len(blocks) > 1
     _, strides, kernels, _, _ = get_pool_and_conv_props(spacing, patch, 4, 999999)
     stages = len(strides)
+    if stages < 2:
+        raise InputError(f"--patch {' '.join(map(str, patch))} is too small for a U-Net; it takes 8 along some axis")
     most = 512 if dimensions == 2 else 320
     architecture = {
         "network_class_name": "dynamic_network_architectures.architectures.unet."
