@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     scores = {label: scores_of(list(of_case.values()), options.batch_size) for label, of_case in counted.items()}
     print(as_text(scores))
     if options.json:
-        from nnunet_prosma.compare.write import write_json
+        from nnunet_prosma.write import write_json
 
         write_json(options.json, as_json(counted, scores, options.batch_size))
     return 0

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_prosma.compare.write import write_text
 from nnunet_prosma.metrics import POOLINGS, Score, cases_of_fold, count_folder, scores_of
 from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.spec import METRICS, Arm, Study
+from nnunet_prosma.write import write_text
 
 Scores = dict[str, dict[int, dict[str, Score]]]
 """Run's key -> label -> pooling -> Score."""
