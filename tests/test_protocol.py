@@ -199,9 +199,9 @@ def test_the_augmentation_of_nnunet_that_is_kept_ends_with_its_own_last_steps():
     assert host[-2:] == kept[-2:]
 
 
-def test_a_validation_goes_through_every_image_once_in_order():
+def test_a_validation_goes_through_every_image_once_in_the_order_of_the_split():
     class Loader:
-        indices, batch_size = list("abcdefg"), 3
+        indices, batch_size = list("abcdefg"), 3  # nnU-Net has sorted them
 
         def generate_train_batch(self):
             keys = self.get_indices()
@@ -209,10 +209,10 @@ def test_a_validation_goes_through_every_image_once_in_order():
             data[: len(keys), 0] = torch.tensor([float(ord(k)) for k in keys])
             return {"data": data, "target": data.clone(), "keys": keys}
 
-    batches = InOrder(Loader())
+    batches = InOrder(Loader(), "gfabcde")
     for _ in range(2):
         seen = [next(batches) for _ in range(3)]
-        assert [b["keys"] for b in seen] == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+        assert [b["keys"] for b in seen] == [["g", "f", "a"], ["b", "c", "d"], ["e"]]
         assert [len(b["target"]) for b in seen] == [3, 3, 1]
         assert not torch.cat([b["data"] for b in seen]).isnan().any()
 

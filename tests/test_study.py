@@ -19,6 +19,7 @@ from workspace import EXTENSION
 
 from nnunet_prosma.command import main
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.metrics import count_folder, scores_of
 from nnunet_prosma.study import SHIPPED, names
 from nnunet_prosma.study.lock import sole
 from nnunet_prosma.study.runs import Run, command, state
@@ -37,7 +38,7 @@ STUDY = {
 }
 
 
-def write_glas(folder, count=10, size=(40, 36)):
+def write_glas(folder, count=20, size=(40, 36)):
     folder.mkdir()
     rng = np.random.default_rng(0)
     for n in range(1, count + 1):
@@ -126,13 +127,19 @@ def test_a_study_is_killed_and_stopped_and_goes_on_to_its_table(workspace, monke
         summary = json.loads((folder / "validation" / "summary.json").read_text())
         dice[row] = 100 * summary["foreground_mean"]["Dice"]
     assert re.search(rf"\| {dice['without']:.2f} \|.* 0 \|", table)
-    assert f"| fold 0 | with | 2 | {dice['with'] - dice['without']:+.2f} |" in table
-    assert "2 x 1" in table  # epochs of one batch of 8 for 8 images, and
-    assert "2 x 4" in table  # of four batches of 2
+    assert f"| fold 0 | with | 4 | {dice['with'] - dice['without']:+.2f} |" in table
+    assert "2 x 2" in table  # epochs of two batches of 8 for 16 images, and
+    assert "2 x 8" in table  # of eight batches of 2
     with (workspace.path / "out" / "table.csv").open() as file:
         written = {(line["method"], line["pooling"]) for line in csv.DictReader(file)}
     assert written == {(row, pooling) for row in ("without", "with") for pooling in ("image", "batch", "dataset")}
     assert (workspace.path / "out" / "compare" / "fold_0" / "report.html").is_file()
+
+    # the best checkpoint was kept by the number that the metrics have for it, but for nnU-Net's half precision
+    counts = count_folder(second / "validation", preprocessed / "gt_segmentations", folds[0]["val"])[1]
+    said = "".join(path.read_text() for path in second.glob("training_log_*.txt"))
+    logged = re.findall(r"Validation IoU, pooled over each batch: ([\d.]+\d)", said)
+    assert max(map(float, logged[-2:])) == pytest.approx(scores_of(list(counts.values()), 2)["batch"].iou, abs=1e-3)
 
     # what the trainer changed is in the model's plans, and nowhere else
     saved = json.loads((first.parent / "plans.json").read_text())["configurations"]["2d"]

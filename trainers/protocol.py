@@ -1,6 +1,7 @@
 """The training protocol of the paper's 2D experiments (U-KAN's, which it follows), on nnU-Net's data pipeline."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -88,7 +89,7 @@ class nnUNetTrainerPaperProtocol(nnUNetTrainer):
         loader: Any = getattr(random_validation, "data_loader", None) or random_validation.generator
         if hasattr(random_validation, "_finish"):
             random_validation._finish()
-        return training, InOrder(loader)
+        return training, InOrder(loader, self.do_split()[1])
 
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
         """nnU-Net's; and in the place of its moving average the IoU by which the best checkpoint is kept."""
@@ -121,11 +122,14 @@ class CosineLR(LRScheduler):
 
 
 class InOrder:
-    """The batches of nnU-Net's loader over all of its images, in their order, again and again; the last one short."""
+    """The batches of nnU-Net's loader over these images, in their order, again and again; the last one short.
 
-    def __init__(self, loader: nnUNetDataLoader) -> None:
+    nnU-Net's data sets sort the names that they are given, so the order is not the loader's to know.
+    """
+
+    def __init__(self, loader: nnUNetDataLoader, names: Sequence[str]) -> None:
         self.loader = loader
-        self.names = list(loader.indices)
+        self.names = list(names)
         self.batch_size = loader.batch_size
         self.position = 0
         loader.get_indices = self._take
