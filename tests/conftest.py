@@ -1,3 +1,7 @@
+import os
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported: its kernels then run without a GPU
+
 import pytest
 from datasets import write_dataset
 from workspace import Workspace

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from nnunet_prosma import fused, phases
 from nnunet_prosma.gate import GateConfig
 
-os.environ.setdefault("TRITON_INTERPRET", "1")  # the kernels run without a GPU, in Python
 kernels = pytest.importorskip("nnunet_prosma.kernels")
 
 GEOMETRIES = [

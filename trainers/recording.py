@@ -54,7 +54,7 @@ class GateRecordMixin(_Host):
             self._try("drawn", self._draw_record)
 
     def _records_gates(self) -> bool:
-        return self.record_gates and self.local_rank == 0 and len(bare(self.network).decoder.gates) > 0
+        return self.record_gates and self.local_rank == 0
 
     def _take_up_record(self) -> None:
         self._gate_record, problem = taken_up(Path(self.output_folder), self.current_epoch)
@@ -64,7 +64,7 @@ class GateRecordMixin(_Host):
     def _record_epoch(self) -> None:
         if self._gate_record is None:
             self._gate_record = Record()
-        if self._gate_batch is None:
+        if self._gate_batch is None or not len(bare(self.network).decoder.gates):  # a P-UNET may have plain skips
             return
         rows = self._gate_rows(self._gate_batch)
         self._gate_record.add(rows)
