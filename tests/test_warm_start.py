@@ -153,6 +153,7 @@ class Malicious:
         ({"network_weights": {}, "bomb": Malicious()}, "holds more than weights and plain values"),
         ({"state_dict": {}}, "must be a checkpoint of nnU-Net"),
         (b"PK\x03\x04 not a checkpoint", "cut off or damaged"),
+        (b"root:x:0:0:root:/root:/bin/sh\n", "cut off or damaged"),
         (b"", "cut off or damaged"),
     ],
 )
