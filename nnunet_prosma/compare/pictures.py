@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -148,7 +149,7 @@ def render(
         page = figure(4.3 * min(2.0, max(0.5, aspect * shape[0] / shape[1])) + 0.5 + 0.22 * lines)
         for index, title in enumerate(titles):
             axes = page.add_subplot(2, 2, index + 1)
-            axes.set_title(shorten(title, 30), loc="left")
+            axes.set_title(fill(shorten(title, 44), 22), loc="left")  # trainers have long names without a space
             axes.set(xticks=[], yticks=[])
             grey, dark, bright = (np.zeros(shape), 0.0, 1.0) if image is None else (image[0][window], *image[1:])
             axes.imshow(grey, cmap="gray", vmin=dark, vmax=bright, aspect=aspect)
