@@ -120,7 +120,7 @@ def make_room(predictor: "BundlePredictor", header: Any, reader: str, settings: 
         patch = member.configuration_manager.patch_size
         maps = 0.0
         if predictor.how.device == "cpu":
-            maps = 4.0 * member.network.compute_conv_feature_map_size(patch)
+            maps = 5.0 * member.network.compute_conv_feature_map_size(patch)
         needed = max(needed, maps + bytes_needed(math.prod(size), voxels, *arguments, folds, models, math.prod(patch)))
     limit = ceiling(settings["memory_gb"])
     say(f"memory: up to {needed / 1e9:.1f} GB of {limit / 1e9:.1f} GB")
