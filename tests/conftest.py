@@ -31,3 +31,9 @@ def five_folds(toy) -> Workspace:
         for fold in range(5):
             toy.train(9, "3d_fullres", fold, trainer, "--npz")
     return toy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: on two cores the last ones would else run alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
