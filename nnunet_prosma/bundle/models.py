@@ -1,11 +1,11 @@
 """The trained models that go into a bundle, as nnU-Net's results folders hold them."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_prosma.compare.runs import read_json
 from nnunet_prosma.errors import InputError
 
 
@@ -27,20 +27,14 @@ class Model:
 
     @property
     def plans(self) -> dict[str, Any]:
-        return _json(self.folder / "plans.json")
+        return read_json(self.folder / "plans.json")
 
     @property
     def dataset_json(self) -> dict[str, Any]:
-        return _json(self.folder / "dataset.json")
+        return read_json(self.folder / "dataset.json")
 
     def checkpoint(self, fold: str) -> Path:
         return self.folder / f"fold_{fold}" / self.checkpoint_name
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path} is missing: nnU-Net writes it when a training starts")
-    return dict(json.loads(path.read_text()))
 
 
 def find_models(folders: Sequence[Path], folds: Sequence[str], checkpoint_name: str) -> list[Model]:

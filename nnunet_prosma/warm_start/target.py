@@ -1,6 +1,5 @@
 """The training that is to start: its plans, configuration, data set and trainer."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_prosma.architectures.gated_unet import GatedUNet
 from nnunet_prosma.checkpoint import required
+from nnunet_prosma.compare.runs import read_json
 from nnunet_prosma.errors import InputError
 
 SEED = 0
@@ -73,7 +73,7 @@ def wanted_setup(trained: Setup, dataset: str | None, plans: str | None, configu
     for needed in (file, folder / "dataset.json"):
         if not needed.is_file():
             raise InputError(f"{needed} does not exist: plan the data set first, or name its plans with -p")
-    return Setup(json.loads(file.read_text()), configuration, json.loads((folder / "dataset.json").read_text()))
+    return Setup(read_json(file), configuration, read_json(folder / "dataset.json"))
 
 
 def find_trainer(name: str) -> Any:
