@@ -8,13 +8,13 @@ With I and U the pixels of intersection and union, J = I/U and F1 = 2J/(1+J) are
 """
 
 import argparse
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_splits
 
 SMOOTH = 1e-5
 BATCH = 8
@@ -140,15 +140,10 @@ def count_folder(
 
 
 def cases_of_fold(splits: Path, fold: int) -> list[str]:
-    try:
-        folds = json.loads(splits.read_text())
-        if not 0 <= fold < len(folds):
-            raise InputError(f"{splits} has folds 0 to {len(folds) - 1}, not {fold}")
-        return [str(case) for case in folds[fold]["val"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{splits} must be nnU-Net's splits_final.json, and cannot be read ({error})") from None
+    folds = read_splits(splits)
+    if not 0 <= fold < len(folds):
+        raise InputError(f"{splits} has folds 0 to {len(folds) - 1}, not {fold}")
+    return [str(case) for case in folds[fold]["val"]]
 
 
 def as_text(scores: Mapping[int, Mapping[str, Score]]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_json
 
 if TYPE_CHECKING:
     from nnunet_prosma.planner import GatedPlannerMixin
@@ -138,7 +139,7 @@ def _refuse_foreign_plans(planner: "GatedPlannerMixin") -> None:
 
     path = planner.plans_file(planner.plans_identifier)
     if path.exists():
-        by = json.loads(path.read_text()).get("experiment_planner_used")
+        by = read_json(path).get("experiment_planner_used")
         if by not in {gated.__name__ for gated in CLASSES.values()}:
             raise InputError(
                 f"{path} is there already and was planned by {by}, not here; choose another -overwrite_plans_name"

@@ -19,6 +19,7 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunet_prosma.architectures.twins import gated_twin
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.gate import GateConfig
+from nnunet_prosma.read import read_json
 
 if TYPE_CHECKING:
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner as _Host
@@ -112,7 +113,7 @@ class GatedPlannerMixin(_Host):
         self._part_from_other_data(plans)
         path = self.plans_file(self.plans_identifier)
         if path.exists() and not self.overwrite:
-            old = json.loads(path.read_text())
+            old = read_json(path)
             kept = {**old.get("configurations", {}), **plans["configurations"]}
             if json.loads(json.dumps({**plans, "configurations": kept})) != old:
                 raise InputError(
@@ -127,7 +128,7 @@ class GatedPlannerMixin(_Host):
     def _part_from_other_data(self, plans: dict[str, Any]) -> None:
         """Give data of its own to each configuration whose data are not those of nnUNetPlans as they are."""
         default = self.plans_file("nnUNetPlans")
-        theirs = json.loads(default.read_text()) if default.exists() else None
+        theirs = read_json(default) if default.exists() else None
         for name, configuration in plans["configurations"].items():
             if configuration.get("data_identifier") != f"nnUNetPlans_{name}":
                 continue

@@ -1,6 +1,5 @@
 """What is measured: plans, one configuration of them, and a dataset.json, from a data set, a file or built in."""
 
-import json
 import math
 from collections.abc import Sequence
 from copy import deepcopy
@@ -14,6 +13,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_json
 
 LABELS = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1, "lesion": 2}, "file_ending": ".nii.gz"}
 """Of the presets, and of a plans file without a dataset.json beside it: one channel, two structures."""
@@ -130,9 +130,9 @@ def from_preset(name: str, other_patch: Sequence[int] | None = None) -> Setting:
 
 def from_file(path: Path, configuration: str) -> Setting:
     """A plans file, and the dataset.json beside it, where nnU-Net puts one."""
-    plans = _read(path, "the plans file")
+    plans = read_json(path)
     beside = path.with_name("dataset.json")
-    dataset_json = _read(beside, "dataset.json") if beside.exists() else LABELS
+    dataset_json = read_json(beside) if beside.exists() else LABELS
     if configuration not in plans.get("configurations", {}):
         raise InputError(
             f"{path} has no configuration {configuration!r}; it has {', '.join(plans.get('configurations', {}))}"
@@ -150,13 +150,3 @@ def from_dataset(dataset: str, configuration: str, plans_name: str) -> Setting:
     except RuntimeError as error:
         raise InputError(f"no single data set {dataset} is in nnU-Net's folders; see nnunet-prosma doctor") from error
     return from_file(Path(nnUNet_preprocessed) / name / f"{plans_name}.json", configuration)
-
-
-def _read(path: Path, what: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {what} {path}: {getattr(error, 'strerror', None) or error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{what} {path} must hold a JSON object")
-    return content

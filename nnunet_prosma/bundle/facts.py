@@ -1,6 +1,5 @@
 """What the files of a training say about it, for the model card; None where they do not."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 
 from nnunet_prosma.bundle.models import Model
 from nnunet_prosma.decoder import gates_of
+from nnunet_prosma.read import read_json
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Score:
 
 
 def json_of(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def scores(model: Model) -> list[Score] | None:

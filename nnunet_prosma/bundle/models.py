@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_prosma.compare.runs import read_json
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_json
 
 
 @dataclass(frozen=True)

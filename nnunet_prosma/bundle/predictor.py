@@ -20,6 +20,7 @@ from nnunet_prosma.bundle.network import build
 from nnunet_prosma.bundle.postprocessing import steps
 from nnunet_prosma.bundle.weights import FILE, read_weights
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_json
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,12 @@ class BundlePredictor:
         self.postprocessing = steps(manifest["postprocessing"])
 
     def _member(self, folder: Path, model: dict[str, Any]) -> nnUNetPredictor:
-        import json
-
         folds = self.how.folds or model["folds"]
         if unknown := [fold for fold in folds if fold not in model["folds"]]:
             raise InputError(
                 f"the bundle has no fold {unknown[0]} of {model['name']}; it has {', '.join(model['folds'])}"
             )
-        plans, dataset_json = (json.loads((folder / name).read_text()) for name in ("plans.json", "dataset.json"))
+        plans, dataset_json = (read_json(folder / name) for name in ("plans.json", "dataset.json"))
         checkpoints = [read_weights(folder / f"fold_{fold}" / FILE) for fold in folds]
         manager = PlansManager(plans)
         network = build(plans, model["configuration"], dataset_json)

@@ -1,6 +1,5 @@
 """Everything a report says, computed once; the pages, tables and plots only show it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from nnunet_prosma.compare.summaries import Case, read_cases
 from nnunet_prosma.compare.table import CaseTable, build_table
 from nnunet_prosma.compare.verdict import verdict
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_splits
 
 
 @dataclass
@@ -80,7 +80,7 @@ def expected_folds(runs: Sequence[Run]) -> list[str]:
     splits = splits_file(runs[0])
     if splits is None:
         return found
-    return sorted({str(i) for i in range(_count(splits))} | set(found) if found != ["all"] else {"all"})
+    return sorted({str(i) for i in range(len(read_splits(splits)))} | set(found) if found != ["all"] else {"all"})
 
 
 def splits_file(run: Run) -> Path | None:
@@ -90,13 +90,6 @@ def splits_file(run: Run) -> Path | None:
         return None
     path = Path(nnUNet_preprocessed) / run.dataset / "splits_final.json"
     return path if path.is_file() else None
-
-
-def _count(splits: Path) -> int:
-    try:
-        return len(json.loads(splits.read_text()))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{splits} cannot be read ({error}): it is cut off or damaged") from None
 
 
 def _folds(folds: Sequence[str]) -> str:

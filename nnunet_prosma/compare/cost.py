@@ -1,13 +1,13 @@
 """What each run costs: parameters, time per epoch, epochs, and peak memory where it was recorded."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
+from nnunet_prosma.checkpoint import read_checkpoint
 from nnunet_prosma.compare.runs import Fold, Run
+from nnunet_prosma.errors import InputError
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -40,23 +40,10 @@ def cost(run: Run, folds: Sequence[str]) -> Cost:
 
 
 def count_parameters(checkpoint: Path) -> int | None:
-    """Of an nnU-Net checkpoint, each tensor once: nnU-Net lists the encoder again under the decoder.
-
-    The file is read without running any code that it may hold; None when it cannot be read so.
-    """
-    if not checkpoint.is_file():
-        return None
-    import numpy as np
-    import torch
-
-    scalar: Any = np.float64(0).__reduce__()[0]
-    plain = [np.dtype, np.ndarray, scalar, torch.device]
-    plain += [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")]
+    """Of an nnU-Net checkpoint, each tensor once: nnU-Net lists the encoder again under the decoder."""
     try:
-        with torch.serialization.safe_globals(plain), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            weights = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["network_weights"]
-    except Exception:  # the number of parameters is worth no more than a dash in a table
+        weights = read_checkpoint(checkpoint)["network_weights"]
+    except InputError:  # the number of parameters is worth no more than a dash in a table
         return None
     tensors = {(t.data_ptr(), t.shape): t.numel() for name, t in weights.items() if not name.endswith(BUFFERS)}
     return sum(tensors.values())

@@ -1,6 +1,5 @@
 """A trained nnU-Net run, as its results folder holds it: TRAINER__PLANS__CONFIGURATION with its fold_X."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from nnunet_prosma.compare.training_log import TrainingLog, read_training_logs
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_json
 
 LabelKey = int | tuple[int, ...]
 
@@ -126,18 +126,6 @@ def read_fold(folder: Path) -> Fold:
         debug=read_json(debug) if debug.is_file() else {},
         log=read_training_logs(folder),
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path} is missing: nnU-Net writes it when a training starts")
-    try:
-        content = json.loads(path.read_text())
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}): it is cut off or damaged") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a JSON object, not a {type(content).__name__}")
-    return content
 
 
 def read_labels(path: Path, dataset_json: dict[str, Any]) -> tuple[dict[LabelKey, str], int | None]:

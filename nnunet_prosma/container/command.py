@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_json
 
 PLATFORMS = ("grand-challenge",)
 TEMPLATE = Path(__file__).with_name("template")
@@ -71,7 +72,7 @@ def write_folder(options: argparse.Namespace) -> str:
         )
     manifest = read_manifest(options.bundle)
     model = options.bundle / "models" / manifest["models"][0]["name"]
-    dataset_json, plans = (json.loads((model / name).read_text()) for name in ("dataset.json", "plans.json"))
+    dataset_json, plans = (read_json(model / name) for name in ("dataset.json", "plans.json"))
     _require_reader(plans["image_reader_writer"])
     names = dataset_json.get("channel_names") or dataset_json["modality"]
     sockets = parse_inputs(options.input, [str(names[key]) for key in sorted(names, key=int)])
@@ -163,7 +164,7 @@ def sample_cases(options: argparse.Namespace, manifest: dict[str, Any], model: P
     fingerprint = model / "dataset_fingerprint.json"
     if not fingerprint.is_file():
         raise InputError("the bundle has no dataset_fingerprint.json to take a shape from: give cases with --samples")
-    yield largest_case(json.loads(fingerprint.read_text()), len(predictor.channel_names))
+    yield largest_case(read_json(fingerprint), len(predictor.channel_names))
 
 
 def _fill_templates(

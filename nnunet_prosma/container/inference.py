@@ -5,7 +5,6 @@ ends with one sentence and exit status 1, and nothing is written.
 """
 
 import argparse
-import json
 import math
 import os
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_json
 
 if TYPE_CHECKING:
     from nnunet_prosma.bundle.predictor import BundlePredictor
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     from nnunet_prosma.container.images import check_headers, read_header, read_image, write_segmentation
     from nnunet_prosma.container.sockets import Socket, find_files
 
-    settings = json.loads(options.settings.read_text())
+    settings = read_json(options.settings)
     sockets = [Socket(entry["path"], tuple(entry["channels"])) for entry in settings["inputs"]]
     files = find_files(options.input, sockets)
     headers = [read_header(path) for path in files]

@@ -2,11 +2,11 @@
 
 import contextlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.read import read_json, read_splits
 from nnunet_prosma.study.lock import sole
 from nnunet_prosma.study.runs import Run, carry_out, command, runs_of, state
 from nnunet_prosma.study.spec import Study
@@ -82,7 +82,7 @@ def compare(finished: list[Run], study: Study, preprocessed: Path, output: Path)
 
 def disjoint(preprocessed: Path, folds: list[int]) -> bool:
     """Whether no case is validated in two of these folds."""
-    splits = json.loads((preprocessed / "splits_final.json").read_text())
+    splits = read_splits(preprocessed / "splits_final.json")
     held_out = [case for fold in folds for case in splits[fold]["val"]]
     return len(held_out) == len(set(held_out))
 
@@ -107,11 +107,11 @@ def check(study: Study) -> tuple[str, Path]:
         path = preprocessed / f"{plans}.json"
         if not path.is_file():
             raise InputError(f"{path} is missing; plan and preprocess the data set first: nnUNetv2_plan_and_preprocess")
-        known = json.loads(path.read_text())["configurations"]
+        known = read_json(path).get("configurations", {})
         if study.configuration not in known:
             raise InputError(f"{path} has no configuration {study.configuration}, but {', '.join(known)}")
     splits = preprocessed / "splits_final.json"
-    count = len(json.loads(splits.read_text())) if splits.is_file() else 5
+    count = len(read_splits(splits)) if splits.is_file() else 5
     if max(study.folds) >= count:
         raise InputError(
             f"fold {max(study.folds)} is not in {splits}, which has folds 0 to {count - 1}: nnU-Net would make up a "
@@ -130,7 +130,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"checkpoints": {}, "commands": {}}
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         return {"checkpoints": dict(record["checkpoints"]), "commands": dict(record["commands"])}
-    except (ValueError, KeyError, TypeError):
+    except (InputError, ValueError, KeyError, TypeError):
         raise InputError(f"{path} is damaged; remove it, and what is finished is validated again") from None

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import platform
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.metrics import POOLINGS, Score, cases_of_fold, count_folder, scores_of
+from nnunet_prosma.read import read_json
 from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.spec import METRICS, Arm, Study
 from nnunet_prosma.write import write_text
@@ -83,7 +83,7 @@ def differences(study: Study, reports: Mapping[str, Path]) -> Iterator[str]:
     """From each report's summary.json: the primary row of each arm but the first."""
     rows = []
     for name, report in reports.items():
-        summary = json.loads((report / "summary.json").read_text())
+        summary = read_json(report / "summary.json")
         primary = [row for row in summary["statistics"] if row["primary"]]
         for arm, row in zip(study.arms[1:], primary, strict=True):
             rows.append([name, arm.row, *difference(row)])
