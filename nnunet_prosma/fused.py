@@ -26,10 +26,10 @@ from torch.nn import functional as F
 
 from nnunet_prosma import phases
 from nnunet_prosma.gate import ProSMAGate
-from nnunet_prosma.prox import soft_threshold
 
-CHUNK_VOXELS = {"cpu": 1 << 16, "cuda": 1 << 20}
-"""Samples are taken together until they have as many voxels: a pass over fewer is mostly overhead."""
+CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}
+"""Samples are taken together until a latent field has as many values: a pass over fewer is mostly overhead, and on a
+CPU more do not stay in its caches."""
 
 
 def fused_concatenation(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def _concatenate_backward(
     grad_c = torch.empty_like(c)
     for part in field.chunks(len(x)):
         p, by_channel = psi[part], c[part].unsqueeze(1).to(x.dtype)  # (n, 1, P), (n, 1, Cx)
-        product = grad_y[part] * x[part]
+        product = torch.mul(grad_y[part], x[part], out=field.room("product", *grad_y[part].shape))
         grad_c[part] = torch.bmm(p, product.transpose(1, 2)).squeeze(1)
         grad_logit = torch.bmm(by_channel, product).mul_(p).mul_(1 - p)  # zero where removed: psi is zero there
         torch.mul(grad_y[part], p, out=to_x[part]).mul_(by_channel.transpose(1, 2))
@@ -154,7 +154,6 @@ class _Field:
         self.parameters = dict(zip(parameter_names(len(dilations), channel), values, strict=True))
         self.hard = hard
         self.size = tuple(skip.shape[2:]) if skip.ndim == 5 else (1, *skip.shape[2:])
-        self.chunk_voxels = CHUNK_VOXELS[skip.device.type]
         self.depthwise: Any = _depthwise(skip.device)
         at_work = {name: value.to(skip.dtype) for name, value in self.parameters.items()}
         self.wx, self.wg, fuse = (at_work[f"{name}.weight"].flatten(1) for name in ("skip_proj", "signal_proj", "fuse"))
@@ -165,30 +164,42 @@ class _Field:
         self.branches = list(zip(dilations, kernels, fuse.split(len(fuse), 1), strict=True))
         """Dilation, kernel (Ca, 1, kD, kH, kW) and share of phi (Ca, Ca) of each branch."""
         self.lam = F.softplus(self.parameters["theta"])
+        self.samples_at_once = max(1, CHUNK[skip.device.type] // (math.prod(self.size) * len(self.lam)))
+        self.rooms: dict[str, Tensor] = {}
 
     def chunks(self, samples: int) -> Iterator[slice]:
         """Samples that are worked on together."""
-        step = max(1, self.chunk_voxels // math.prod(self.size))
+        step = self.samples_at_once
         return (slice(start, min(start + step, samples)) for start in range(0, samples, step))
+
+    def room(self, name: str, samples: int, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """(samples, *shape) to write into, the same memory for each chunk: on a CPU, memory that is new to the process
+        takes as long as what is computed in it. No chunk is larger than the first."""
+        if name not in self.rooms:
+            self.rooms[name] = self.wx.new_empty(samples, *shape, dtype=dtype)
+        return self.rooms[name][:samples]
 
     def project(self, x: Tensor, g: Tensor) -> Tensor:
         """Eq. 1: v (n, P, Ca)."""
-        v = torch.baddbmm(self.signal_bias, g.transpose(1, 2), _batched(self.wg.t(), g))
+        v = self.room("v", len(x), x.shape[2], len(self.wx))
+        torch.baddbmm(self.signal_bias, g.transpose(1, 2), _batched(self.wg.t(), g), out=v)
         return v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_()
 
     def response(self, v: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Eq. 2: u (n, P, Ca). The scales D_d v, each (n, P, Ca), are added to kept if they are wanted."""
-        u = self.fuse_bias.expand_as(v).contiguous()
+        u = self.room("u", *v.shape).copy_(self.fuse_bias)
         for dilation, kernel, phi in self.branches:
             scale = self.depthwise.spread(v, kernel, dilation, self.size)
             u.baddbmm_(scale, _batched(phi.t(), v))
             if kept is not None:
                 kept.append(scale)
+            del scale  # so that the next takes its memory
         return u
 
     def sparse(self, u: Tensor) -> Tensor:
-        """Eq. 3 and 4: z (n, P, Ca)."""
-        return soft_threshold(u, self.lam).to(u.dtype)
+        """Eq. 3 and 4: z (n, P, Ca), in the place of u; computed as soft_threshold does."""
+        clamped = torch.clamp(u, -self.lam, self.lam, out=self.room("clamped", *u.shape, dtype=self.lam.dtype))
+        return torch.sub(u, clamped, out=u)
 
     def where(self, u: Tensor) -> Tensor:
         """psi (n, 1, P)."""
@@ -236,15 +247,15 @@ class _Field:
         grads["theta"].sub_(slope * torch.sigmoid(self.parameters["theta"]))
         grad_u = sign.abs_().mul_(grad_logit.transpose(1, 2)).mul_(self.row)  # the threshold's slope is 0 or 1
         grads["fuse.bias"] += grad_u.sum((0, 1))
-        grad_v = torch.zeros_like(v)
+        grad_v = self.room("grad_v", *v.shape).zero_()
         for m, (dilation, kernel, phi) in enumerate(self.branches):
             grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(phi), len(phi))
             grad_phi += torch.bmm(grad_u.transpose(1, 2), scales.pop(0)).sum(0)
-            grad_scale = torch.bmm(grad_u, _batched(phi, grad_u))
+            grad_scale = torch.bmm(grad_u, _batched(phi, grad_u), out=self.room("grad_scale", *v.shape))
             to_v, to_kernel = self.depthwise.spread_backward(grad_scale, v, kernel, dilation, self.size)
             grad_v += to_v
             grads[f"branches.{m}.weight"] += to_kernel.view_as(grads[f"branches.{m}.weight"])
-        grad_v.mul_(v > 0)
+        torch.ops.aten.threshold_backward.grad_input(grad_v, v, 0, grad_input=grad_v)
         grads["signal_proj.bias"] += grad_v.sum((0, 1))
         for name, matrix, inputs, grad in (("skip_proj", self.wx, x, grad_x), ("signal_proj", self.wg, g, grad_g)):
             grads[f"{name}.weight"].flatten(1).add_(torch.bmm(inputs, grad_v).sum(0).t())

@@ -9,6 +9,7 @@ A kernel is (C, 1, kD, kH, kW), odd along each axis; D = kD = 1 in 2D.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -28,7 +29,10 @@ def spread_backward(
 ) -> tuple[Tensor, Tensor]:
     """The gradients of spread's field and kernel from that of its result."""
     phases, turned = split(grad, kernel, dilation, size), kernel.flip(2, 3, 4)
-    grad_kernel = _kernel_gradient(phases, split(field, kernel, dilation, size), kernel)
+    if any(length < k for length, k in zip(phases.shape[2:4], kernel.shape[3:], strict=True)):
+        grad_kernel = _kernel_gradient_by_tap(grad, field, kernel, dilation, size)
+    else:
+        grad_kernel = _kernel_gradient(phases, split(field, kernel, dilation, size), kernel)
     if kernel.shape[2] == 1:
         return _spread_in_planes(grad, turned, dilation, size), grad_kernel
     return join(_convolve(phases, turned), kernel, dilation, size), grad_kernel
@@ -89,4 +93,21 @@ def _kernel_gradient(grad: Tensor, phases: Tensor, kernel: Tensor) -> Tensor:
         inputs, grads = (t[:, at].flatten(0, 1).permute(0, 3, 1, 2) for t, at in ((phases, source), (grad, to)))
         size = (len(kernel), 1, *kernel.shape[3:])
         out[:, :, plane] = conv2d_weight(inputs, size, grads, 1, padding, 1, len(kernel))
+    return out
+
+
+def _kernel_gradient_by_tap(grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+    """The same for phases that are smaller than the kernel, of which _kernel_gradient is slow: one sum for each tap."""
+    out = torch.zeros_like(kernel)
+    grad, field = (t.view(len(t), *size, -1) for t in (grad, field))
+    for i, j, k in product(*map(range, kernel.shape[2:])):
+        shifts = [dilation * (at - length // 2) for at, length in zip((i, j, k), kernel.shape[2:], strict=True)]
+        if any(abs(shift) >= length for shift, length in zip(shifts, size, strict=True)):
+            continue
+        windows = [
+            [slice(max(s, 0), length + min(s, 0)) for s in (-shift, shift)]
+            for shift, length in zip(shifts, size, strict=True)
+        ]
+        to, source = ((slice(None), *axes) for axes in zip(*windows, strict=True))
+        out[:, 0, i, j, k] = (grad[to] * field[source]).sum((0, 1, 2, 3))
     return out

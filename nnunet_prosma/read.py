@@ -6,7 +6,7 @@ from typing import Any
 
 from nnunet_prosma.errors import InputError
 
-KINDS = {dict: "object", list: "list"}
+KINDS: dict[type, str] = {dict: "object", list: "list"}
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
