@@ -1,8 +1,8 @@
 """The signal and the gated skip in one tensor, and by which path it is computed.
 
 - reference: the gate's own forward and a concatenation; autograd keeps every latent field.
-- recomputed: the same, but autograd keeps the skip and the signal only, which the network keeps anyway, and runs the
-  gate's forward again in the backward pass. A network with gates then needs hardly more memory than without.
+- recomputed: the same, but autograd keeps the skip and the concatenation only, which the network keeps anyway, and runs
+  the gate's forward again in the backward pass. A network with gates then needs hardly more memory than without.
 - fused: the recomputed one written by hand as one operator. On a CPU it takes much less time; on a GPU, with Triton, it
   has not been timed, so it is taken only if it is asked for.
 
@@ -11,12 +11,15 @@ All give the same values and gradients to rounding.
 
 import os
 import warnings
-from functools import cache
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.func import functional_call
 
 from nnunet_prosma.fused import fused_concatenation
 from nnunet_prosma.gate import AttentionGate, ProSMAGate
@@ -42,8 +45,40 @@ def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: 
             _say_once(f"{VARIABLE}=fused, but {obstacle}: such a gate takes the recomputed path")
     if wanted == "reference" or not torch.is_grad_enabled():
         return torch.cat((signal, gate(skip, signal)), 1)
-    gated = checkpoint(gate, skip, signal, use_reentrant=False, preserve_rng_state=False)
-    return torch.cat((signal, gated), 1)
+    names, parameters = zip(*gate.named_parameters(), strict=True)
+
+    def run(skip: Tensor, signal: Tensor, *values: Tensor) -> Tensor:
+        return functional_call(gate, dict(zip(names, values, strict=True)), (skip, signal))
+
+    out: Tensor = _Recomputed.apply(run, skip, signal, *parameters)
+    return out
+
+
+class _Recomputed(torch.autograd.Function):
+    """Keeps the skip and the concatenation, which the network keeps anyway and which holds the signal."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Callable[..., Tensor], skip: Tensor, signal: Tensor, *parameters: Tensor) -> Tensor:
+        out = torch.cat((signal, run(skip, signal, *parameters)), 1)
+        ctx.run, ctx.channels, ctx.dtype = run, signal.shape[1], signal.dtype
+        ctx.autocast = _autocast_as_now(skip.device.type)
+        ctx.save_for_backward(skip, out, *parameters)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        skip, out, *parameters = ctx.saved_tensors
+        signal = out[:, : ctx.channels].to(ctx.dtype)
+        with ctx.autocast():
+            gradients_of = torch.func.vjp(ctx.run, skip, signal, *parameters)[1]
+        grad_skip, grad_signal, *grads = gradients_of(grad[:, ctx.channels :])
+        return None, grad_skip, grad_signal + grad[:, : ctx.channels], *grads
+
+
+def _autocast_as_now(device: str) -> Callable[[], AbstractContextManager[Any]]:
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext
+    return partial(torch.autocast, device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
 
 
 def chosen_path(gate: ProSMAGate | AttentionGate, device: torch.device) -> str:

@@ -62,15 +62,19 @@ class GatedDecoder(nn.Module):
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """As the vanilla decoder's, by which nnU-Net's planner judges memory, and what the gates make autograd keep.
 
-        That is the signal of each. An element that nnU-Net counts stands for two that are kept, a convolution's and its
-        normalisation's; one of a signal is kept alone, and counts half.
+        That is one latent field of each in a compiled network, else next to nothing. An element that nnU-Net counts
+        stands for two that are kept, a convolution's and its normalisation's; one of a latent field is kept alone, and
+        counts half.
         """
         return UNetDecoder.compute_conv_feature_map_size(self, input_size) + self.kept_by_gates(input_size)
 
     def kept_by_gates(self, input_size: Sequence[int]) -> int:
         """In elements as nnU-Net counts them."""
-        channels, sizes = self.encoder.output_channels[-2::-1], self.skip_sizes(input_size)[-2::-1]
-        return sum(c * prod(size) for _, c, size in zip(self.gates, channels, sizes, strict=False)) // 2
+        if self.config is None or not self.config.spatial:
+            return 0
+        latent = [self.config.latent_channels(channels) for channels in self.encoder.output_channels[-2::-1]]
+        sizes = self.skip_sizes(input_size)[-2::-1]
+        return sum(c * prod(size) for _, c, size in zip(self.gates, latent, sizes, strict=False)) // 2
 
     def gate_stride(self, s: int) -> tuple[int, ...]:
         """Voxels of the image, along each axis, that a voxel of gate s stands for."""

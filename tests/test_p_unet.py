@@ -125,11 +125,16 @@ def test_gates_forced_open_leave_the_network_without_gates(dimensions):
     assert torch.equal(gated(image(dimensions)), plain(image(dimensions)))
 
 
+def latent_field(config, skip):
+    """Elements of one, for a skip (Cx, *S)."""
+    return config.latent_channels(len(skip)) * skip[0].numel() if config.spatial else 0
+
+
 @pytest.mark.parametrize(
     ("dimensions", "deep_supervision", "gate"),
     [(2, False, gate) for gate in GATES.values()] + [(2, True, None), (3, False, None)],
 )
-def test_the_feature_map_size_is_what_the_convolutions_put_out_and_half_of_each_gates_signal(
+def test_the_feature_map_size_is_what_the_convolutions_put_out_and_half_of_each_gates_latent_field(
     dimensions, deep_supervision, gate
 ):
     """Counted by hooks."""
@@ -140,7 +145,7 @@ def test_the_feature_map_size_is_what_the_convolutions_put_out_and_half_of_each_
         if isinstance(module, (nn.Conv2d, nn.Conv3d)) and module not in of_gates:
             module.register_forward_hook(lambda _, __, out: counted.append(out[0].numel()))
     for _, g in gates_of(network):
-        g.register_forward_pre_hook(lambda _, given: counted.append(given[1][0].numel() / 2))
+        g.register_forward_pre_hook(lambda g, given: counted.append(latent_field(g.config, given[0][0]) / 2))
     network(image(dimensions))
     assert network.compute_conv_feature_map_size(SIZE[dimensions]) == sum(counted)
 
