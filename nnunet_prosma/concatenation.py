@@ -18,8 +18,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
+from torch.torch_version import TorchVersion
+from torch.utils.checkpoint import checkpoint
 
 from nnunet_prosma.fused import fused_concatenation
 from nnunet_prosma.gate import AttentionGate, ProSMAGate
@@ -29,11 +31,14 @@ VARIABLE = "NNUNET_PROSMA_PATH"
 PATHS = ("fused", "recomputed", "reference")
 PRECISIONS = {"cpu": {torch.float32, torch.float64}, "cuda": {torch.float16, torch.bfloat16, torch.float32}}
 """That the fused path has on each device it is made for."""
+KEEPS_LITTLE_COMPILED = TorchVersion(torch.__version__) >= "2.13"
+"""Whether torch.compile leaves the recomputation of _Recomputed to the backward pass. Older ones (2.4 and 2.6 were
+tried) compute all in the forward pass and keep it: there torch's own checkpoint is taken, which keeps the signal."""
 
 
 def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> Tensor:
     """(B, Cg + Cx, *S): the signal, and behind it the gated skip."""
-    if torch.jit.is_tracing() or _is_exporting():  # an export wants plain operations
+    if torch.jit.is_tracing() or _is_exporting(gate):  # an export wants plain operations
         return torch.cat((signal, gate(skip, signal)), 1)
     wanted = forced_path()
     if wanted in (None, "fused"):
@@ -45,6 +50,9 @@ def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: 
             _say_once(f"{VARIABLE}=fused, but {obstacle}: such a gate takes the recomputed path")
     if wanted == "reference" or not torch.is_grad_enabled():
         return torch.cat((signal, gate(skip, signal)), 1)
+    if torch.compiler.is_compiling() and not KEEPS_LITTLE_COMPILED:
+        gated = checkpoint(gate, skip, signal, use_reentrant=False, preserve_rng_state=False)
+        return torch.cat((signal, gated), 1)
     names, parameters = zip(*gate.named_parameters(), strict=True)
 
     def run(skip: Tensor, signal: Tensor, *values: Tensor) -> Tensor:
@@ -133,10 +141,10 @@ def _passing_obstacle(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Te
     return None
 
 
-def _is_exporting() -> bool:
-    """torch.export's tracing; before torch 2.7 it cannot be told from torch.compile's, which goes the same way then."""
-    asked = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return bool(asked())
+def _is_exporting(gate: nn.Module) -> bool:
+    """By torch.export; before torch 2.7 it can be told from torch.compile only by what it is for: a trained network."""
+    asked = getattr(torch.compiler, "is_exporting", None)
+    return bool(asked() if asked else torch.compiler.is_compiling() and not gate.training)
 
 
 @cache

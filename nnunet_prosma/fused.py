@@ -31,6 +31,11 @@ CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Samples are taken together until a latent field has as many values: a pass over fewer is mostly overhead, and on a
 CPU more do not stay in its caches."""
 
+GATE = "Tensor[] values, int[] dilations, bool channel, bool hard"
+SCHEMA = f"(Tensor signal, Tensor skip, {GATE}) -> (Tensor, Tensor)"
+BACKWARD_SCHEMA = f"(Tensor grad_out, Tensor skip, Tensor out, Tensor psi, {GATE}) -> Tensor[]"
+"""Of the operators; torch before 2.7 cannot read them from the functions' signatures."""
+
 
 def fused_concatenation(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> Tensor:
     """(B, Cg + Cx, *S): the signal, and behind it the gated skip. For gates with a spatial part and without a norm."""
@@ -54,7 +59,7 @@ def parameter_names(branches: int, channel: bool) -> tuple[str, ...]:
     return (*where, "psi.weight", "psi.bias", *scales, *what)
 
 
-@torch.library.custom_op("nnunet_prosma::gated_concatenation", mutates_args=())
+@torch.library.custom_op("nnunet_prosma::gated_concatenation", mutates_args=(), schema=SCHEMA)
 def _concatenate(
     signal: Tensor, skip: Tensor, values: list[Tensor], dilations: list[int], channel: bool, hard: bool
 ) -> tuple[Tensor, Tensor]:
@@ -81,7 +86,7 @@ def _empty(
     return out, skip.new_empty(skip.shape[0], 1, math.prod(skip.shape[2:]))
 
 
-@torch.library.custom_op("nnunet_prosma::gated_concatenation_backward", mutates_args=())
+@torch.library.custom_op("nnunet_prosma::gated_concatenation_backward", mutates_args=(), schema=BACKWARD_SCHEMA)
 def _concatenate_backward(
     grad_out: Tensor,
     skip: Tensor,
