@@ -37,8 +37,6 @@ PLANS = (
 """Preset, its first stages (with half their channels), patch, batch: with few weights for their activations."""
 NETWORKS = (("vanilla", "recomputed"), ("attention", "recomputed"), ("prosma", "recomputed"), ("prosma", "fused"))
 """Each with the path that its gates take."""
-PARTITIONED = "aot_eager_decomp_partition"
-"""torch.compile's backend that parts forward and backward pass as inductor does, and then runs them uncompiled."""
 
 
 def shortened(preset: str, stages: int, patch: tuple[int, ...], batch: int) -> Setting:
@@ -63,20 +61,15 @@ def quantities(name: str, setting: Setting, device: torch.device) -> dict[str, i
     one.training_step()
     one.forget_gradients()
     kept = kept_activations(one.training_forward, one.network)
-    one.trainer.network = torch.compile(one.network, backend=PARTITIONED)
-    one.training_forward()  # kept_activations uses hooks, under which nothing can be compiled
-    compiled = kept_activations(one.training_forward, one.network)
-    one.trainer.network = one.network
     standing = sum(storage_bytes(list(one.standing_tensors())).values())
     peak = peak_memory(one.training_step, one.standing_tensors(), device)
-    counted = estimate(one, setting)
-    return {"estimate": counted, "compiled": compiled, "kept": kept, "above_weights": peak - standing, "peak": peak}
+    return {"estimate": estimate(one, setting), "kept": kept, "above_weights": peak - standing, "peak": peak}
 
 
 def rows(device: torch.device) -> list[str]:
     lines = [
-        "| plans | patch, batch | network | estimate | kept, compiled | kept | peak above weights | peak |",
-        "|---|---|---|---|---|---|---|---|",
+        "| plans | patch, batch | network | estimate | kept | peak above weights | peak |",
+        "|---|---|---|---|---|---|---|",
     ]
     for preset, stages, patch, batch in tqdm(PLANS, desc="plans"):
         setting = shortened(preset, stages, patch, batch)
@@ -88,7 +81,7 @@ def rows(device: torch.device) -> list[str]:
         size = "x".join(map(str, patch))
         for name in measured:
             cells = []
-            for key in ("estimate", "compiled", "kept", "above_weights", "peak"):
+            for key in ("estimate", "kept", "above_weights", "peak"):
                 value, other = measured[name][key], vanilla[key]
                 unit = " M" if key == "estimate" else " MB"
                 shown = value * (batch if key == "estimate" else 1) / 1e6

@@ -76,10 +76,17 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         skip, out, *parameters = ctx.saved_tensors
-        signal = out[:, : ctx.channels].to(ctx.dtype)
-        with ctx.autocast():
-            gradients_of = torch.func.vjp(ctx.run, skip, signal, *parameters)[1]
-        grad_skip, grad_signal, *grads = gradients_of(grad[:, ctx.channels :])
+        inputs = [skip, out[:, : ctx.channels].to(ctx.dtype), *parameters]
+        if torch.compiler.is_compiling():  # which cannot follow the other; not compiled, this one frees no latent field
+            with ctx.autocast():
+                gradients_of = torch.func.vjp(ctx.run, *inputs)[1]
+            gradients = gradients_of(grad[:, ctx.channels :])
+        else:
+            inputs = [tensor.detach().requires_grad_() for tensor in inputs]
+            with torch.enable_grad(), ctx.autocast():
+                gated = ctx.run(*inputs)
+            gradients = torch.autograd.grad(gated, inputs, grad[:, ctx.channels :])
+        grad_skip, grad_signal, *grads = gradients
         return None, grad_skip, grad_signal + grad[:, : ctx.channels], *grads
 
 
