@@ -233,7 +233,7 @@ def test_what_is_missing_is_told_before_anything_is_trained(tmp_path, monkeypatc
     (folder / "nnUNetPlans.json").write_text(json.dumps({"configurations": {"2d": {}}}))
     with pytest.raises(InputError, match="has no configuration 3d_fullres, but 2d"):
         check(Study("t", study.arms, dataset="5", configuration="3d_fullres"))
-    (folder / "splits_final.json").write_text(json.dumps([{}, {}]))
+    (folder / "splits_final.json").write_text(json.dumps([{"train": [], "val": []}] * 2))
     with pytest.raises(InputError, match=r"fold 2 is not in .* which has folds 0 to 1"):
         check(study)
     with pytest.raises(InputError, match="nnU-Net finds no trainer nnUNetTrainerNope"):
