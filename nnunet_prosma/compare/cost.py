@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from nnunet_prosma.checkpoint import read_checkpoint
 from nnunet_prosma.compare.runs import Fold, Run
 from nnunet_prosma.errors import InputError
 
@@ -41,6 +40,8 @@ def cost(run: Run, folds: Sequence[str]) -> Cost:
 
 def count_parameters(checkpoint: Path) -> int | None:
     """Of an nnU-Net checkpoint, each tensor once: nnU-Net lists the encoder again under the decoder."""
+    from nnunet_prosma.checkpoint import read_checkpoint
+
     try:
         weights = read_checkpoint(checkpoint)["network_weights"]
     except InputError:  # the number of parameters is worth no more than a dash in a table

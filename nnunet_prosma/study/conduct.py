@@ -132,5 +132,5 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = read_json(path)
         return {"checkpoints": dict(record["checkpoints"]), "commands": dict(record["commands"])}
-    except (InputError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         raise InputError(f"{path} is damaged; remove it, and what is finished is validated again") from None
