@@ -10,7 +10,7 @@ from typing import Any
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet, ResidualUNet
 from torch import nn
 
-from nnunet_prosma.carried_heads import carried_heads
+from nnunet_prosma.architectures.carried_heads import carried_heads
 from nnunet_prosma.decoder import GatedDecoder
 from nnunet_prosma.gate import GateConfig
 

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
-from nnunet_prosma.concatenation import gated_concatenation
 from nnunet_prosma.decoder import GatedDecoder, Look
+from nnunet_prosma.fast.concatenation import gated_concatenation
 from nnunet_prosma.gate import ConvOp, GateConfig, build_gate
 
 NO_GATE = "none"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nnunet_prosma.write import write_text
+from nnunet_prosma.files import write_text
 
 END = "<!-- end -->"
 

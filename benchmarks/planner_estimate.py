@@ -23,7 +23,7 @@ from nnunet_prosma.benchmark.contender import Contender, contender
 from nnunet_prosma.benchmark.machine import machine
 from nnunet_prosma.benchmark.memory import kept_activations, peak_memory, storage_bytes
 from nnunet_prosma.benchmark.setting import Setting, from_preset
-from nnunet_prosma.concatenation import VARIABLE
+from nnunet_prosma.fast.concatenation import VARIABLE
 
 PLANS = (
     ("3d", 5, (48, 48, 48), 1),

@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunet_prosma.observe import observe, summarise
-from nnunet_prosma.record import FILE, Record, Row
-from nnunet_prosma.record_plot import draw_record
 from nnunet_prosma.trainers import nnUNetTrainerProSMA
+from nnunet_prosma.watch.observe import observe, summarise
+from nnunet_prosma.watch.plot import draw_record
+from nnunet_prosma.watch.record import FILE, Record, Row
 
 EPOCHS, TRAINING, VALIDATION = 1000, 250, 50
 

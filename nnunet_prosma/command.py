@@ -20,7 +20,10 @@ SUBCOMMANDS = {
     "doctor": ("nnunet_prosma.doctor", "say whether nnU-Net finds the trainers here, and what to do if not"),
     "inspect": ("nnunet_prosma.inspect.command", "show what the gates let through: maps, figures, numbers by case"),
     "metrics": ("nnunet_prosma.metrics", "IoU and F1 per image, pooled per batch and pooled over a data set"),
-    "plan": ("nnunet_prosma.plan", "plan a data set with the gates in the network and in the memory it may take"),
+    "plan": (
+        "nnunet_prosma.plan.command",
+        "plan a data set with the gates in the network and in the memory it may take",
+    ),
     "predict": ("nnunet_prosma.bundle.predict", "segment images with a bundle, once it is seen to be whole"),
     "study": ("nnunet_prosma.study", "train a list of trainers over folds, compare them, and write a paper's table"),
     "trainer-path": ("nnunet_prosma.trainer_path", "print the directory for an export of nnUNet_extTrainer"),

@@ -8,7 +8,7 @@ from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecod
 from dynamic_network_architectures.building_blocks.unet_residual_decoder import UNetResDecoder
 from torch import Tensor, nn
 
-from nnunet_prosma.concatenation import chosen_path, gated_concatenation
+from nnunet_prosma.fast.concatenation import chosen_path, gated_concatenation
 from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate, build_gate
 
 Look = Callable[[int, Tensor, Tensor], None]

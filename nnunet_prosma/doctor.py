@@ -74,7 +74,7 @@ def gate_path(device: str) -> str:
     try:
         import torch
 
-        from nnunet_prosma.concatenation import chosen_path
+        from nnunet_prosma.fast.concatenation import chosen_path
         from nnunet_prosma.gate import ProSMAGate
 
         return chosen_path(ProSMAGate(torch.nn.Conv3d, 32, 32), torch.device(device.partition(":")[0]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_splits
+from nnunet_prosma.host.splits import read_splits
 
 SMOOTH = 1e-5
 BATCH = 8
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     scores = {label: scores_of(list(of_case.values()), options.batch_size) for label, of_case in counted.items()}
     print(as_text(scores))
     if options.json:
-        from nnunet_prosma.write import write_json
+        from nnunet_prosma.files import write_json
 
         write_json(options.json, as_json(counted, scores, options.batch_size))
     return 0

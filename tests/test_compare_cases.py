@@ -18,7 +18,7 @@ SHAPE = (3, 4, 12)
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch):
-    monkeypatch.setattr("nnunet_prosma.drawing.draw", lambda *_: [])
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
 
 
 def row(*values):

@@ -16,7 +16,7 @@ FOLDS = {"0": {"a": BOTH, "b": BOTH}, "1": {"c": BOTH, "d": BOTH}}
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch):
-    monkeypatch.setattr("nnunet_prosma.drawing.draw", lambda *_: [])
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 from compare_workspace import write_log
 
-from nnunet_prosma.compare.training_log import read_training_logs
+from nnunet_prosma.host.training_log import read_training_logs
 
 
 def test_curves_and_times_are_read_from_nnunets_log(tmp_path):

@@ -10,7 +10,7 @@ from compare_workspace import counts, random_run, write_run
 
 from nnunet_prosma.command import main
 from nnunet_prosma.compare.pictures import crop, most_different_slice
-from nnunet_prosma.drawing import for_page
+from nnunet_prosma.report.drawing import for_page
 
 
 def report(root, *runs, arguments=()):
@@ -43,20 +43,20 @@ NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
     ],
 )
 def test_the_verdict_claims_no_more_than_the_interval(tmp_path, monkeypatch, differences, says):
-    monkeypatch.setattr("nnunet_prosma.drawing.draw", lambda *_: [])
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
     sentence = differing(tmp_path, differences)["verdicts"]["B"]
     assert re.search(says, sentence), sentence
 
 
 def test_too_few_cases_have_a_reason_in_the_place_of_a_p_value(tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_prosma.drawing.draw", lambda *_: [])
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
     found = differing(tmp_path, [0.1, 0.2, 0.3])
     assert found["statistics"][0]["wilcoxon"]["p"] is None
     assert "no test: 3 cases differ, 6 are needed" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_wins_losses_and_large_losses_are_counted_in_the_direction_of_the_metric(tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_prosma.drawing.draw", lambda *_: [])
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
     names = {"background": 0, "liver": 1}
     first = write_run(tmp_path, "A", {"0": {c: {1: counts(0.8, 100, 100)} for c in "uvwx"}}, dataset_labels=names)
     answers = {"u": counts(0.9, 100, 100), "v": counts(0.8, 100, 150), "w": counts(0.76, 100, 95), "x": counts(0.74)}
@@ -71,7 +71,7 @@ def test_wins_losses_and_large_losses_are_counted_in_the_direction_of_the_metric
 
 
 def test_holm_is_over_all_labels_and_metrics_and_apart_for_the_question_asked_beforehand(tmp_path, monkeypatch):
-    monkeypatch.setattr("nnunet_prosma.drawing.draw", lambda *_: [])
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
     runs = [random_run(tmp_path, t, cases=40, labels=2, seed=s) for s, t in enumerate(("A", "B", "C"))]
     rows = json.loads((report(tmp_path, *runs) / "summary.json").read_text())["statistics"]
     assert [r["candidate"] for r in rows if r["primary"]] == ["B", "C"]

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from nnunet_prosma.compare.bootstrap import MINIMUM, bca, intervals, mean_distributions, median_distribution
-from nnunet_prosma.compare.signed_rank import holm, signed_rank
+from nnunet_prosma.statistics.bootstrap import MINIMUM, bca, intervals, mean_distributions, median_distribution
+from nnunet_prosma.statistics.signed_rank import holm, signed_rank
 
 MAIZE = (6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75)
 """Darwin (1876), The effects of cross and self fertilisation in the vegetable kingdom: pairs of maize plants, the

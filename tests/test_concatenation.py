@@ -9,9 +9,9 @@ from networks import build, image
 from torch import nn
 
 from nnunet_prosma.architectures import ProSMAUNet
-from nnunet_prosma.concatenation import VARIABLE, _say_once, chosen_path, gated_concatenation
 from nnunet_prosma.decoder import describe_gates, gates_of
-from nnunet_prosma.fused import CHUNK, _concatenate, fused_concatenation, parameter_names
+from nnunet_prosma.fast.concatenation import VARIABLE, _say_once, chosen_path, gated_concatenation
+from nnunet_prosma.fast.fused import CHUNK, _concatenate, fused_concatenation, parameter_names
 from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate
 
 CPU = torch.device("cpu")
@@ -246,7 +246,7 @@ def test_the_chosen_path_is_said_with_its_reason(monkeypatch):
     assert chosen_path(channel_only, CPU) == "recomputed (the fused path is for gates with a spatial part)"
     monkeypatch.setenv(VARIABLE, "fused")
     assert chosen_path(gate, torch.device("cuda")) == "fused"
-    monkeypatch.setattr("nnunet_prosma.concatenation.has_triton", lambda: False)
+    monkeypatch.setattr("nnunet_prosma.fast.concatenation.has_triton", lambda: False)
     missing = "recomputed (the fused path needs Triton on a GPU, which is not installed)"
     assert chosen_path(gate, torch.device("cuda")) == missing
     monkeypatch.setenv(VARIABLE, "reference")

@@ -11,12 +11,13 @@ import pytest
 import SimpleITK
 
 from nnunet_prosma.command import main
+from nnunet_prosma.demo.environment import EXTENSION, environment
 from nnunet_prosma.demo.folder import MARKER, claim
 from nnunet_prosma.demo.phantom import write_dataset
 from nnunet_prosma.demo.report import Outcome, draw, table
-from nnunet_prosma.demo.subprocesses import EXTENSION, environment, run
 from nnunet_prosma.demo.training import Training, train
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.processes import run
 
 NNUNET_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
@@ -24,7 +25,7 @@ NNUNET_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 @pytest.fixture
 def python_as_command(monkeypatch):
     """run() looks commands up by name; here it finds this Python."""
-    monkeypatch.setattr("nnunet_prosma.demo.subprocesses.find", lambda name: sys.executable)
+    monkeypatch.setattr("nnunet_prosma.host.processes.find", lambda name: sys.executable)
 
 
 @pytest.mark.slow
@@ -159,9 +160,9 @@ def test_ctrl_c_stops_the_command_and_all_its_children(tmp_path):
     demo = (
         "import os, pathlib, sys\n"
         "from nnunet_prosma import command, demo\n"
-        "from nnunet_prosma.demo import subprocesses\n"
+        "from nnunet_prosma.host import processes\n"
         "subprocesses.find = lambda name: sys.executable\n"
-        f"demo.main = lambda arguments: subprocesses.run(['train', '-c', {parent!r}], "
+        f"demo.main = lambda arguments: processes.run(['train', '-c', {parent!r}], "
         f"pathlib.Path({str(tmp_path / 'log.txt')!r}), os.environ)\n"
         "sys.exit(command.main(['demo']))"
     )

@@ -14,9 +14,9 @@ from workspace import Workspace
 from nnunet_prosma import command
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.gate import GateConfig
-from nnunet_prosma.plan import PLANNERS, gate_settings
-from nnunet_prosma.planner import PLANNERS as CLASSES
-from nnunet_prosma.planner import ProSMAPlanner, ProSMAResEncMPlanner
+from nnunet_prosma.plan.command import PLANNERS, gate_settings
+from nnunet_prosma.plan.planner import PLANNERS as CLASSES
+from nnunet_prosma.plan.planner import ProSMAPlanner, ProSMAResEncMPlanner
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from nnunet_prosma import command
 from nnunet_prosma.architectures import ProSMAResEncUNet, ProSMAUNet
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.gate import GateFields
-from nnunet_prosma.observe import FINE, bare, observe, quantiles, summarise
-from nnunet_prosma.record import COLUMNS, FILE, STATISTICS, Record, Row, changes, read, state, taken_up
-from nnunet_prosma.record_plot import draw_record
 from nnunet_prosma.trainers import ProSMATrainerMixin, nnUNetTrainerProSMA_1epoch
 from nnunet_prosma.trainers import nnUNetTrainerProSMABenchmark_5epochs as Benchmark
+from nnunet_prosma.watch.observe import FINE, bare, observe, quantiles, summarise
+from nnunet_prosma.watch.plot import draw_record
+from nnunet_prosma.watch.record import COLUMNS, FILE, STATISTICS, Record, Row, changes, read, state, taken_up
 
 
 def row(epoch, gate=0, zeros=0.5, **values):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nnunet_prosma.record import read
+from nnunet_prosma.watch.record import read
 
 pytestmark = pytest.mark.slow
 

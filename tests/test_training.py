@@ -7,7 +7,7 @@ import pytest
 import torch
 from workspace import losses
 
-from nnunet_prosma.record import read
+from nnunet_prosma.watch.record import read
 
 pytestmark = pytest.mark.slow
 

@@ -8,13 +8,13 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from networks import both_dimensions, build, every_network, image
 
 from nnunet_prosma.architectures import ProSMAUNet
-from nnunet_prosma.carried_heads import carried_heads, with_heads
-from nnunet_prosma.checkpoint import read_checkpoint
+from nnunet_prosma.architectures.carried_heads import carried_heads, with_heads
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import written_whole
+from nnunet_prosma.host.checkpoints import read_checkpoint
 from nnunet_prosma.warm_start.fit import network_differences
 from nnunet_prosma.warm_start.transfer import transfer
-from nnunet_prosma.write import written_whole
 
 KINDS = [{}, {"channel": False}, {"spatial": False}, {"norm": "instance"}, {"kind": "attention"}]
 every_kind = pytest.mark.parametrize("gate", KINDS, ids=str)

@@ -8,8 +8,8 @@ from nnunetv2.utilities.helpers import dummy_context
 from torch import Tensor
 
 from nnunet_prosma.gate import GateFields
-from nnunet_prosma.observe import bare, observe, summarise
-from nnunet_prosma.record import FILE, Record, Row, changes, taken_up
+from nnunet_prosma.watch.observe import bare, observe, summarise
+from nnunet_prosma.watch.record import FILE, Record, Row, changes, taken_up
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Host
@@ -96,7 +96,7 @@ class GateRecordMixin(_Host):
 
     def _draw_record(self) -> None:
         if self._gate_record is not None and self._gate_record.rows:
-            from nnunet_prosma.record_plot import draw_record
+            from nnunet_prosma.watch.plot import draw_record
 
             draw_record({"": self._gate_record}, Path(self.output_folder) / "gates.png")
 

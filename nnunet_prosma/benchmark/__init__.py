@@ -143,7 +143,7 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:
-    from nnunet_prosma.write import write_json
+    from nnunet_prosma.files import write_json
 
     try:
         write_json(path, report)

@@ -13,7 +13,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
 
 LABELS = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1, "lesion": 2}, "file_ending": ".nii.gz"}
 """Of the presets, and of a plans file without a dataset.json beside it: one channel, two structures."""

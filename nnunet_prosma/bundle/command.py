@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.output.exists():
         raise InputError(f"-o {options.output} is there already: a bundle is never changed, so name another folder")
     from nnunet_prosma.bundle.models import find_models
-    from nnunet_prosma.write import written_whole
+    from nnunet_prosma.files import written_whole
 
     models = find_models(model_folders(options), options.folds, options.chk)
     with written_whole(options.output) as folder:
@@ -69,7 +69,7 @@ def model_folders(options: argparse.Namespace) -> list[Path]:
         return list(options.folders)
     if not options.dataset or not options.configurations:
         raise InputError("the models are named by -d and -c, or by -m")
-    from nnunet_prosma.compare.runs import folders_by_name
+    from nnunet_prosma.host.runs import folders_by_name
 
     number = max(len(named) for named in (options.configurations, options.trainers, options.plans))
     columns = []

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from nnunet_prosma.bundle.models import Model
 from nnunet_prosma.decoder import gates_of
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
 
 
 @dataclass(frozen=True)

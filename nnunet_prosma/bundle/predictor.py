@@ -20,7 +20,7 @@ from nnunet_prosma.bundle.network import build
 from nnunet_prosma.bundle.postprocessing import steps
 from nnunet_prosma.bundle.weights import FILE, read_weights
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
 
 
 @dataclass(frozen=True)

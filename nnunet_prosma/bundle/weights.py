@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from nnunet_prosma.checkpoint import read_checkpoint, required
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.checkpoints import read_checkpoint, required
 
 FILE = "checkpoint_final.pth"
 STOCK = "nnUNetTrainer"

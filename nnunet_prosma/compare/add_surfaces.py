@@ -10,9 +10,9 @@ from nnunet_prosma.compare.analysis import Loaded
 from nnunet_prosma.compare.cache import Cache
 from nnunet_prosma.compare.fairness import Finding, judge, some
 from nnunet_prosma.compare.measure import Outcome, Task, measure_all
-from nnunet_prosma.compare.runs import LabelKey, Run
 from nnunet_prosma.compare.table import known_metrics
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.runs import LabelKey, Run
 
 
 def reader_of(run: Run) -> Any:

@@ -8,13 +8,13 @@ from nnunet_prosma.compare.cost import Cost, cost
 from nnunet_prosma.compare.empty import EmptyCounts, count_empty
 from nnunet_prosma.compare.fairness import Finding, compare_cases, judge
 from nnunet_prosma.compare.paired import Row, paired_rows
-from nnunet_prosma.compare.runs import Run
 from nnunet_prosma.compare.setups import compare_setups
 from nnunet_prosma.compare.summaries import Case, read_cases
 from nnunet_prosma.compare.table import CaseTable, build_table
 from nnunet_prosma.compare.verdict import verdict
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_splits
+from nnunet_prosma.host.runs import Run
+from nnunet_prosma.host.splits import read_splits
 
 
 @dataclass

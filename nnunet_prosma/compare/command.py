@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     from nnunet_prosma.compare.add_surfaces import add_surfaces, unit_of
     from nnunet_prosma.compare.analysis import analyse, load
-    from nnunet_prosma.compare.runs import folders_by_name, read_runs
+    from nnunet_prosma.host.runs import folders_by_name, read_runs
 
     if options.folders:
         folders = [Path(folder) for folder in options.folders]
@@ -66,7 +66,7 @@ def write_report(analysis: "Analysis", output: Path, with_images: bool) -> None:
     from nnunet_prosma.compare.report_html import write_html
     from nnunet_prosma.compare.report_md import write_markdown
     from nnunet_prosma.compare.tables import write_tables
-    from nnunet_prosma.drawing import draw
+    from nnunet_prosma.report.drawing import draw
 
     write_tables(analysis, output)
     drawn = draw(plots(analysis), output / "figures")

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.bootstrap import MINIMUM
 from nnunet_prosma.compare.results import digits, results
 from nnunet_prosma.compare.section import LONG, Section, Table
+from nnunet_prosma.statistics.bootstrap import MINIMUM
 
 
 def title(analysis: Analysis) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from nnunet_prosma.compare.runs import Fold, Run
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.runs import Fold, Run
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -40,7 +40,7 @@ def cost(run: Run, folds: Sequence[str]) -> Cost:
 
 def count_parameters(checkpoint: Path) -> int | None:
     """Of an nnU-Net checkpoint, each tensor once: nnU-Net lists the encoder again under the decoder."""
-    from nnunet_prosma.checkpoint import read_checkpoint
+    from nnunet_prosma.host.checkpoints import read_checkpoint
 
     try:
         weights = read_checkpoint(checkpoint)["network_weights"]

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nnunet_prosma.compare.runs import LabelKey
 from nnunet_prosma.compare.summaries import Case
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.runs import LabelKey
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from nnunet_prosma.compare.cache import Cache, fingerprint
-from nnunet_prosma.compare.runs import LabelKey
 from nnunet_prosma.compare.surfaces import drop_flat_axis, surface_metrics
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.runs import LabelKey
 
 Measured = dict[str, dict[str, float]]
 """Label (as nnU-Net writes it) -> dice, n_ref, n_pred, nsd, hd95."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnunet_prosma.compare.bootstrap import Interval, intervals
 from nnunet_prosma.compare.empty import usable
-from nnunet_prosma.compare.signed_rank import DIGITS, SignedRank, holm, signed_rank
 from nnunet_prosma.compare.table import CaseTable, Metric
+from nnunet_prosma.statistics.bootstrap import Interval, intervals
+from nnunet_prosma.statistics.signed_rank import DIGITS, SignedRank, holm, signed_rank
 
 MEAN = "mean over labels"
 

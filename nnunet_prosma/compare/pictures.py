@@ -17,11 +17,11 @@ from nnunet_prosma.compare.add_surfaces import find_truth, reader_of
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.paired import Row
 from nnunet_prosma.compare.plots import slug
-from nnunet_prosma.compare.runs import Run
 from nnunet_prosma.compare.summaries import Case
 from nnunet_prosma.compare.verdict import number
-from nnunet_prosma.drawing import STYLE, figure, shorten
-from nnunet_prosma.write import write_bytes
+from nnunet_prosma.files import write_bytes
+from nnunet_prosma.host.runs import Run
+from nnunet_prosma.report.drawing import STYLE, figure, shorten
 
 SHOWN = 5
 LEGEND = 9

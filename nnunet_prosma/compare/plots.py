@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.paired import Row
-from nnunet_prosma.compare.runs import Run
 from nnunet_prosma.compare.table import CaseTable, Metric
-from nnunet_prosma.drawing import INK, MUTED, Plot, figure, shorten
+from nnunet_prosma.host.runs import Run
+from nnunet_prosma.report.drawing import INK, MUTED, Plot, figure, shorten
 
 COLOURS = ("#7f7f88", "#d55e00", "#0080c0", "#00a078", "#b76fb0", "#b09000")
 BETTER, WORSE = "#0080c0", "#d55e00"

@@ -11,9 +11,9 @@ from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.compare.pictures import Picture
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import CAVEAT
-from nnunet_prosma.drawing import Drawn
-from nnunet_prosma.page import page
-from nnunet_prosma.write import write_text
+from nnunet_prosma.files import write_text
+from nnunet_prosma.report.drawing import Drawn
+from nnunet_prosma.report.page import page
 
 
 def write_html(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:

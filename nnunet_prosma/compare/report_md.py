@@ -8,8 +8,8 @@ from nnunet_prosma.compare.content import sections, title
 from nnunet_prosma.compare.pictures import Picture
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import CAVEAT
-from nnunet_prosma.drawing import Drawn
-from nnunet_prosma.write import write_text
+from nnunet_prosma.files import write_text
+from nnunet_prosma.report.drawing import Drawn
 
 
 def write_markdown(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:

@@ -1,11 +1,11 @@
 """The tables of the paired statistics, in the words and digits of the report."""
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.bootstrap import MINIMUM, RESAMPLES, Interval
 from nnunet_prosma.compare.paired import MEAN, Row, Spread
 from nnunet_prosma.compare.section import LONG, Section, Table
 from nnunet_prosma.compare.table import Metric
 from nnunet_prosma.compare.verdict import number
+from nnunet_prosma.statistics.bootstrap import MINIMUM, RESAMPLES, Interval
 
 COLUMNS = (
     "cases",

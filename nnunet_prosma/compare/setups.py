@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.compare.fairness import Finding
-from nnunet_prosma.compare.runs import Fold, Run
+from nnunet_prosma.host.runs import Fold, Run
 
 NETWORK = ("architecture",)
 PREPROCESSING = (

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_prosma.compare.runs import LabelKey, Run
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.runs import LabelKey, Run
 
 COUNTS = ("Dice", "IoU", "n_ref", "n_pred")
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnunet_prosma.compare.runs import LabelKey
 from nnunet_prosma.compare.summaries import Case
+from nnunet_prosma.host.runs import LabelKey
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy as np
 
 from nnunet_prosma import __version__
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.bootstrap import LEVEL, RESAMPLES
 from nnunet_prosma.compare.empty import usable
 from nnunet_prosma.compare.paired import Row
 from nnunet_prosma.compare.table import CaseTable, Metric
 from nnunet_prosma.compare.verdict import CAVEAT
-from nnunet_prosma.write import write_json, write_text
+from nnunet_prosma.files import write_json, write_text
+from nnunet_prosma.statistics.bootstrap import LEVEL, RESAMPLES
 
 MASKS = {(True, True): "both empty", (True, False): "only truth empty", (False, True): "only prediction empty"}
 

@@ -1,7 +1,7 @@
 """The sentence that a person can quote. It claims what the interval of the primary metric says, and no more."""
 
-from nnunet_prosma.compare.bootstrap import MINIMUM
 from nnunet_prosma.compare.paired import MEAN, Row
+from nnunet_prosma.statistics.bootstrap import MINIMUM
 
 NARROW = 30
 """Below so many cases the interval covers the truth in less than 94 of 100 repeats (docs/compare.md)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
 
 PLATFORMS = ("grand-challenge",)
 TEMPLATE = Path(__file__).with_name("template")
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 def write_folder(options: argparse.Namespace) -> str:
     from nnunet_prosma.bundle.manifest import read_manifest
     from nnunet_prosma.container.sockets import parse_inputs
-    from nnunet_prosma.write import written_whole
+    from nnunet_prosma.files import written_whole
 
     if options.folder.exists():
         raise InputError(f"-o {options.folder} is there already: name another folder")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
 
 if TYPE_CHECKING:
     from nnunet_prosma.bundle.predictor import BundlePredictor

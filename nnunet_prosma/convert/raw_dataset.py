@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nnunet_prosma.convert.pairs import Pair, refuse
 from nnunet_prosma.convert.splits import HELD_OUT, splits
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.write import write_json
+from nnunet_prosma.files import write_json
 
 LABELS = {"background": 0, "foreground": 1}
 FEWEST = 5

@@ -67,11 +67,12 @@ def default_device() -> str:
 
 
 def demonstrate(folder: Path, *, device: str, epochs: int, size: int, overwrite: bool) -> None:
+    from nnunet_prosma.demo.environment import environment
     from nnunet_prosma.demo.folder import claim
     from nnunet_prosma.demo.phantom import write_dataset
     from nnunet_prosma.demo.report import Outcome, clock, draw, table, write_numbers
-    from nnunet_prosma.demo.subprocesses import environment, run
     from nnunet_prosma.demo.training import train
+    from nnunet_prosma.host.processes import run
 
     claim(folder, overwrite)
     env = environment(folder, epochs=epochs, iterations=ITERATIONS, augmenters=1 if device == "cpu" else 4)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_prosma.demo.phantom import LABELS
-from nnunet_prosma.demo.subprocesses import run
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.processes import run
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import torch
 from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot, determine_num_input_channels
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import write_bytes
 from nnunet_prosma.inspect import geometry
 from nnunet_prosma.inspect.figure import render
 from nnunet_prosma.inspect.measure import GateRow, gate_row, psi_means, regions
 from nnunet_prosma.inspect.model import Case
 from nnunet_prosma.inspect.predictor import WatchingPredictor, decoder_of
 from nnunet_prosma.inspect.slices import choose
-from nnunet_prosma.observe import bare
-from nnunet_prosma.write import write_bytes
+from nnunet_prosma.watch.observe import bare
 
 
 def inspect_case(

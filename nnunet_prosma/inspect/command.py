@@ -57,8 +57,8 @@ def inspect(options: argparse.Namespace) -> Path:
 
 def draw_records(folders: Sequence[Path], output: Path | None) -> Path:
     """The picture of one record, or of several side by side."""
-    from nnunet_prosma.record import FILE, read
-    from nnunet_prosma.record_plot import draw_record
+    from nnunet_prosma.watch.plot import draw_record
+    from nnunet_prosma.watch.record import FILE, read
 
     records = {}
     for folder in folders:

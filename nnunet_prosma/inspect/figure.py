@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from nnunet_prosma.drawing import INK, MUTED, STYLE, shorten
 from nnunet_prosma.inspect.measure import GateRow
 from nnunet_prosma.inspect.slices import View
+from nnunet_prosma.report.drawing import INK, MUTED, STYLE, shorten
 
 WIDTH, ALONE, LEFT, GAP, BELOW, CHANNELS, FOOT = 2.0, 2.6, 0.5, 0.14, 0.3, 1.0, 0.55
 """In inches: a panel's width, that of a single slice's, the margin left of all, between panels, under each, and the

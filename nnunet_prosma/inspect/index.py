@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import numpy as np
 
+from nnunet_prosma.files import write_text
 from nnunet_prosma.inspect.measure import PLACES, GateRow
-from nnunet_prosma.page import page
-from nnunet_prosma.write import write_text
+from nnunet_prosma.report.page import page
 
 HOW_TO_READ = (
     "A gate multiplies the encoder's skip by psi, one number a voxel: where, and by c, one number a channel: what. 1 "

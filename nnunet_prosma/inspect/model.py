@@ -11,7 +11,7 @@ import torch
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.inspect.predictor import WatchingPredictor
-from nnunet_prosma.observe import bare
+from nnunet_prosma.watch.observe import bare
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from nnunet_prosma.decoder import GatedDecoder
 from nnunet_prosma.gate import GateConfig, GateFields
 from nnunet_prosma.inspect.tally import GateTally
-from nnunet_prosma.observe import bare, observe
+from nnunet_prosma.watch.observe import bare, observe
 
 HALF_PRECISION = torch.finfo(torch.half).max
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_prosma.files import write_json, write_text
 from nnunet_prosma.inspect.measure import PLACES, Channel, GateRow
-from nnunet_prosma.write import write_json, write_text
 
 MEANS = ("all", *(f"{mask}_{place}" for mask in ("prediction", "truth") for place in PLACES))
 COLUMNS = (

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json, read_splits
+from nnunet_prosma.files import read_json, write_json
+from nnunet_prosma.host.splits import read_splits
 from nnunet_prosma.study.lock import sole
 from nnunet_prosma.study.runs import Run, carry_out, command, runs_of, state
 from nnunet_prosma.study.spec import Study
 from nnunet_prosma.study.table import write_table
-from nnunet_prosma.write import write_json
 
 RECORD = "study.json"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_prosma.demo.subprocesses import run
+from nnunet_prosma.host.processes import run
 from nnunet_prosma.study.spec import Arm, Study
 
 

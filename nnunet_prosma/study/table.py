@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_prosma.files import read_json, write_text
 from nnunet_prosma.metrics import POOLINGS, Score, cases_of_fold, count_folder, scores_of
-from nnunet_prosma.read import read_json
 from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.spec import METRICS, Arm, Study
-from nnunet_prosma.write import write_text
 
 Scores = dict[str, dict[int, dict[str, Score]]]
 """Run's key -> label -> pooling -> Score."""
@@ -123,7 +122,7 @@ def unfinished(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[str]:
 def how(study: Study, finished: Sequence[Run], command: str, record: Mapping[str, Any]) -> Iterator[str]:
     from importlib.metadata import version
 
-    from nnunet_prosma.compare.runs import read_fold
+    from nnunet_prosma.host.runs import read_fold
 
     yield f"Made by `{command}`, the {study.checkpoint} checkpoint of each training validated."
     lines = [["method", "trainer", "plans", "epochs x iterations", "batch", "s per epoch", "device"]]

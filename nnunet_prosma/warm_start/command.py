@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def warm_start(options: argparse.Namespace) -> str:
     """Write the file, and say what it holds and how to go on."""
-    from nnunet_prosma.checkpoint import read_checkpoint
+    from nnunet_prosma.host.checkpoints import read_checkpoint
     from nnunet_prosma.warm_start.fit import allowed_differences, refuse_misfit
     from nnunet_prosma.warm_start.target import build_network, trained_setup, wanted_setup
     from nnunet_prosma.warm_start.transfer import largest_difference, transfer
@@ -80,8 +80,8 @@ def write(options: argparse.Namespace, network: Any, done: "Transfer", same_head
     import torch
 
     from nnunet_prosma import __version__
-    from nnunet_prosma.carried_heads import with_heads
-    from nnunet_prosma.write import written_whole
+    from nnunet_prosma.architectures.carried_heads import with_heads
+    from nnunet_prosma.files import written_whole
 
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     start = {

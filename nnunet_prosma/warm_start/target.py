@@ -10,9 +10,9 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_prosma.architectures.gated_unet import GatedUNet
-from nnunet_prosma.checkpoint import required
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
+from nnunet_prosma.host.checkpoints import required
 
 SEED = 0
 """What is new is drawn from this seed, so that the same command writes the same file."""

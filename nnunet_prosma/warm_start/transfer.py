@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nnunet_prosma.architectures.carried_heads import HEADS
 from nnunet_prosma.architectures.gated_unet import GatedUNet
-from nnunet_prosma.carried_heads import HEADS
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.warm_start.open_gates import open_gates
 

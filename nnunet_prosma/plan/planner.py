@@ -18,8 +18,8 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_prosma.architectures.twins import gated_twin
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import read_json
 from nnunet_prosma.gate import GateConfig
-from nnunet_prosma.read import read_json
 
 if TYPE_CHECKING:
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner as _Host

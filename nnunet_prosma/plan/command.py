@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
 
 if TYPE_CHECKING:
-    from nnunet_prosma.planner import GatedPlannerMixin
+    from nnunet_prosma.plan.planner import GatedPlannerMixin
 
 PLANNERS = {
     "default": "ExperimentPlanner",
@@ -71,7 +71,7 @@ def plan(dataset: str, options: argparse.Namespace) -> str:
         raise InputError(f"-overwrite_plans_name must be a file's name without folder and ending, got {name!r}")
     gate = gate_settings(options.gate)
     _require_folders()
-    from nnunet_prosma.planner import PLANNERS as CLASSES
+    from nnunet_prosma.plan.planner import PLANNERS as CLASSES
 
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -135,7 +135,7 @@ def _require_folders() -> None:
 
 def _refuse_foreign_plans(planner: "GatedPlannerMixin") -> None:
     """--overwrite is for gated plans, never for those of nnU-Net or of the user."""
-    from nnunet_prosma.planner import PLANNERS as CLASSES
+    from nnunet_prosma.plan.planner import PLANNERS as CLASSES
 
     path = planner.plans_file(planner.plans_identifier)
     if path.exists():

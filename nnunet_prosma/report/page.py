@@ -28,5 +28,5 @@ PAGE = """<!doctype html>
 
 def page(title: str, body: str, footer: str) -> str:
     """title and footer are plain text, body is HTML."""
-    style = resources.files("nnunet_prosma").joinpath("page.css").read_text()
+    style = resources.files("nnunet_prosma.report").joinpath("page.css").read_text()
     return PAGE.format(title=escape(title), style=style, body=body, version=escape(__version__), footer=escape(footer))

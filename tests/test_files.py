@@ -5,7 +5,8 @@ import json
 import pytest
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json, read_splits
+from nnunet_prosma.files import read_json
+from nnunet_prosma.host.splits import read_splits
 
 
 @pytest.mark.parametrize(

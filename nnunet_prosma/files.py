@@ -1,4 +1,4 @@
-"""Files and folders that are either there and whole, or not there: made under a temporary name, and renamed."""
+"""Reading and writing whole: damaged JSON is one sentence, and what is written is there and whole, or not there."""
 
 import json
 import os
@@ -7,6 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from nnunet_prosma.errors import InputError
+
+KINDS: dict[type, str] = {dict: "object", list: "list"}
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """What stands in the file: a dict, or a list if kind says so."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing")
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}): it is cut off or damaged") from None
+    if not isinstance(content, kind):
+        raise InputError(f"{path} must hold a JSON {KINDS[kind]}, not a {type(content).__name__}")
+    return content
 
 
 @contextmanager

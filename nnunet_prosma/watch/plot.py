@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nnunet_prosma.drawing import INK, MUTED, PAPER, STYLE, shorten
-from nnunet_prosma.record import Record, Row, state
-from nnunet_prosma.write import write_bytes
+from nnunet_prosma.files import write_bytes
+from nnunet_prosma.report.drawing import INK, MUTED, PAPER, STYLE, shorten
+from nnunet_prosma.watch.record import Record, Row, state
 
 PANEL_WIDTH, PANEL_HEIGHT = 6.2, 1.75
 DPI = 100

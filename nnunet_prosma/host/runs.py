@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_prosma.compare.training_log import TrainingLog, read_training_logs
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.read import read_json
+from nnunet_prosma.files import read_json
+from nnunet_prosma.host.training_log import TrainingLog, read_training_logs
 
 LabelKey = int | tuple[int, ...]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_prosma.write import write_text
+from nnunet_prosma.files import write_text
 
 FILE = "gates.csv"
 STATISTICS = (

@@ -10,10 +10,10 @@ from gates import assert_equal, gate_and_inputs, reference, values_and_gradients
 from torch import nn
 from torch.nn import functional as F
 
-from nnunet_prosma import fused, phases
+from nnunet_prosma.fast import depthwise_cpu, fused
 from nnunet_prosma.gate import GateConfig
 
-kernels = pytest.importorskip("nnunet_prosma.kernels")
+depthwise_gpu = pytest.importorskip("nnunet_prosma.fast.depthwise_gpu")
 
 GEOMETRIES = [
     ((3, 9, 7), (3, 3, 3), 2, 6),
@@ -24,7 +24,7 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.parametrize("module", [phases, kernels])
+@pytest.mark.parametrize("module", [depthwise_cpu, depthwise_gpu])
 @pytest.mark.parametrize(("size", "kernel_size", "dilation", "channels"), GEOMETRIES, ids=str)
 def test_values_and_gradients_are_those_of_torchs_convolution(module, size, kernel_size, dilation, channels):
     torch.manual_seed(3)
@@ -49,8 +49,8 @@ def test_the_kernels_add_up_half_precision_in_float32(dtype):
     field, grad = (torch.randn(1, 64 * 64, channels).to(dtype) for _ in range(2))
     kernel = torch.randn(channels, 1, 1, 3, 3).to(dtype)
     wide = (grad.double(), field.double(), kernel.double())
-    exact = (phases.spread(*wide[1:], 2, size), *phases.spread_backward(*wide, 2, size))
-    ours = (kernels.spread(field, kernel, 2, size), *kernels.spread_backward(grad, field, kernel, 2, size))
+    exact = (depthwise_cpu.spread(*wide[1:], 2, size), *depthwise_cpu.spread_backward(*wide, 2, size))
+    ours = (depthwise_gpu.spread(field, kernel, 2, size), *depthwise_gpu.spread_backward(grad, field, kernel, 2, size))
     rounding = torch.finfo(dtype).eps
     for mine, expected in zip(ours, exact, strict=True):
         assert mine.dtype == dtype
@@ -68,7 +68,7 @@ def test_the_kernels_add_up_half_precision_in_float32(dtype):
 def test_the_gated_concatenation_is_the_same_through_the_kernels(conv_op, size, config, monkeypatch):
     given = gate_and_inputs(conv_op, size, 3, config, samples=2)
     expected = values_and_gradients(reference, *given)
-    monkeypatch.setattr(fused, "_depthwise", lambda device: kernels)
+    monkeypatch.setattr(fused, "_depthwise", lambda device: depthwise_gpu)
     assert_equal(values_and_gradients(fused.fused_concatenation, *given), expected, 0, 1e-12)
 
 
@@ -77,7 +77,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 import triton.language as tl
-from nnunet_prosma import kernels
+from nnunet_prosma.fast import depthwise_gpu
 
 def compiled(kernel, dtype, target, **constants):
     pointers = {"grad", "field", "kernel", "out"}
@@ -93,7 +93,7 @@ def compiled(kernel, dtype, target, **constants):
 
 for capability, dtype in ((75, "fp16"), (80, "fp32"), (80, "bf16"), (90, "fp16")):
     shape = {"kd": 3, "kh": 3, "kw": 3, "voxels_at_once": 256, "channels_at_once": 16}
-    for kernel, more in ((kernels._spread, {}), (kernels._kernel_gradient, {"voxels_per_sum": 4096})):
+    for kernel, more in ((depthwise_gpu._spread, {}), (depthwise_gpu._kernel_gradient, {"voxels_per_sum": 4096})):
         program = compiled(kernel, dtype, GPUTarget("cuda", capability, 32), **shape, **more)
         print(kernel.__name__, capability, dtype, len(program.asm["cubin"]))
 """

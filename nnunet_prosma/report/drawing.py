@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from nnunet_prosma.write import write_bytes, write_text
+from nnunet_prosma.files import write_bytes, write_text
 
 INK, MUTED, PAPER = "#1b1b1e", "#8b8b93", "#fffffe"
 """In a page these become its own colours, so that a plot is light or dark with it."""

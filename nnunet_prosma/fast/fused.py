@@ -6,7 +6,7 @@ and the tests hold this against it. What differs:
 - Autograd keeps the skip x, the concatenation (which holds g) and psi. The latent fields are computed again in the
   backward pass, a few samples at a time, so that they never exist for the whole batch.
 - Latent fields have their channels last. Then a projection is one matrix product with the tensors as they are, and the
-  dilated depthwise convolutions are fast: on a CPU those of phases.py, on a GPU those of kernels.py.
+  dilated depthwise convolutions are fast: on a CPU those of depthwise_cpu.py, on a GPU those of depthwise_gpu.py.
 - The product x * c * psi is written straight into the concatenation.
 
 Forward and backward pass are custom operators of torch, so that torch.compile keeps them in its graph as they are.
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nnunet_prosma import phases
+from nnunet_prosma.fast import depthwise_cpu
 from nnunet_prosma.gate import ProSMAGate
 
 CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}
@@ -270,10 +270,10 @@ class _Field:
 def _depthwise(device: torch.device) -> Any:
     """The module whose spread and spread_backward are for this device; Triton, which not every torch has, late."""
     if device.type == "cpu":
-        return phases
-    from nnunet_prosma import kernels
+        return depthwise_cpu
+    from nnunet_prosma.fast import depthwise_gpu
 
-    return kernels
+    return depthwise_gpu
 
 
 def _batched(matrix: Tensor, like: Tensor) -> Tensor:

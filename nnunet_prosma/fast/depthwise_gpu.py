@@ -3,7 +3,7 @@
 gradient most of all.
 
 Fields have their channels last, so that the channels of a voxel, which share its place and its mask, are read together.
-Sums are in float32, or in float64 if the field is. Shapes as in phases.py, whose functions these stand in for.
+Sums are in float32, or in float64 if the field is. Shapes as in depthwise_cpu.py, whose functions these stand in for.
 """
 
 import math

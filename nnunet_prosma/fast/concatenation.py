@@ -23,7 +23,7 @@ from torch.func import functional_call
 from torch.torch_version import TorchVersion
 from torch.utils.checkpoint import checkpoint
 
-from nnunet_prosma.fused import fused_concatenation
+from nnunet_prosma.fast.fused import fused_concatenation
 from nnunet_prosma.gate import AttentionGate, ProSMAGate
 
 VARIABLE = "NNUNET_PROSMA_PATH"

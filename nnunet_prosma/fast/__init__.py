@@ -1,0 +1,1 @@
+"""How a gate is computed fast: by which path, and the arithmetic of each."""

@@ -1,0 +1,1 @@
+"""nnU-Net's files and objects, and everything here that knows them."""

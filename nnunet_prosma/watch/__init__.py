@@ -1,0 +1,1 @@
+"""What is seen of the gates of a network, in training and after."""
