@@ -161,7 +161,7 @@ def test_ctrl_c_stops_the_command_and_all_its_children(tmp_path):
         "import os, pathlib, sys\n"
         "from nnunet_prosma import command, demo\n"
         "from nnunet_prosma.host import processes\n"
-        "subprocesses.find = lambda name: sys.executable\n"
+        "processes.find = lambda name: sys.executable\n"
         f"demo.main = lambda arguments: processes.run(['train', '-c', {parent!r}], "
         f"pathlib.Path({str(tmp_path / 'log.txt')!r}), os.environ)\n"
         "sys.exit(command.main(['demo']))"
