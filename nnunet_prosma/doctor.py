@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from nnunet_prosma import __version__
+from nnunet_prosma.arguments import command_parser
 from nnunet_prosma.register import DIRECTORY, SWITCH, VARIABLE
 
 TRAINER = "nnUNetTrainerProSMA"
@@ -20,14 +21,17 @@ PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgeneratorsv2", "t
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser("doctor", description="Say whether nnU-Net finds the trainers here, and what to do if not.")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    return parser
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0 when the trainer is found, 1 when not."""
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma doctor", description="Say whether nnU-Net finds the trainers here, and what to do if not."
-    )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    options = parser().parse_args(arguments)
     report = examine()
-    if parser.parse_args(arguments).json:
+    if options.json:
         print(json.dumps(report, indent=2))
     else:
         print(as_text(report))

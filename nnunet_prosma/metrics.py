@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.splits import read_splits
+from nnunet_prosma.progress import progress_bar
 
 SMOOTH = 1e-5
 BATCH = 8
@@ -44,9 +46,9 @@ class Score:
     left_out: int = 0
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma metrics",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "metrics",
         description="IoU and F1 of predictions: per image, pooled per batch, and pooled over the data set.",
     )
     parser.add_argument("predictions", metavar="PREDICTIONS", type=Path, help="folder, such as fold_0/validation")
@@ -62,7 +64,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--fold", type=int, help="fold of --splits")
     parser.add_argument("--labels", type=int, nargs="+", help="default: all that occur but 0")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all of it there, each image's too")
-    options = parser.parse_args(arguments)
+    add_quiet(parser)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     if options.batch_size < 1:
         raise InputError(f"--batch-size must be at least 1, got {options.batch_size}")
     if (options.splits is None) != (options.fold is None):
@@ -113,7 +120,6 @@ def count_folder(
 ) -> dict[int, dict[str, Count]]:
     """Label -> case -> Count, in the order of cases, or of the predictions' names."""
     import numpy as np
-    from tqdm import tqdm
 
     ending = _ending(predictions)
     names = [p.name.removesuffix(ending) for p in sorted(predictions.iterdir()) if p.name.endswith(ending)]
@@ -124,7 +130,7 @@ def count_folder(
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise InputError(f"{folder} has no {missing[0]}{ending}{more}; each case needs a prediction and its truth")
     arrays: dict[str, dict[int, Count]] = {}
-    for name in tqdm(names, desc="metrics", unit="case", leave=False):
+    for name in progress_bar(names, desc="metrics", unit="case", leave=False):
         files = (predictions / f"{name}{ending}", truth / f"{name}{ending}")
         a, b = (_read(file, ending) for file in files)
         if a.shape != b.shape:

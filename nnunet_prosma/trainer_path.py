@@ -3,13 +3,17 @@
 import argparse
 from collections.abc import Sequence
 
+from nnunet_prosma.arguments import command_parser
 from nnunet_prosma.register import DIRECTORY, VARIABLE
 
 
+def parser() -> argparse.ArgumentParser:
+    return command_parser(
+        "trainer-path", description=f"Print the directory for: export {VARIABLE}=$(nnunet-prosma trainer-path)"
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
-    argparse.ArgumentParser(
-        prog="nnunet-prosma trainer-path",
-        description=f"Print the directory for: export {VARIABLE}=$(nnunet-prosma trainer-path)",
-    ).parse_args(arguments)
+    parser().parse_args(arguments)
     print(DIRECTORY)
     return 0

@@ -1,13 +1,14 @@
 import json
+import shlex
 import subprocess
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
 from workspace import run_as_newcomer
 
-from nnunet_prosma import command, doctor
+from nnunet_prosma import command, doctor, progress
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.register import DIRECTORY
 
@@ -38,10 +39,94 @@ def test_the_version_is_the_packages(capsys):
     assert capsys.readouterr().out.strip() == f"nnunet-prosma {metadata.version('nnunet-prosma')}"
 
 
+def test_help_of_a_command_is_its_own_help(capsys):
+    texts = []
+    for words in (["help", "plan"], ["plan", "-h"]):
+        with pytest.raises(SystemExit, match="0"):
+            command.main(words)
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] != ""
+    assert command.main(["help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: nnunet-prosma COMMAND")
+
+
 def test_an_unknown_command_is_one_sentence_and_status_2():
-    status, out, error = run("docter")
+    assert run("docter") == (2, "", "nnunet-prosma: no command 'docter'; did you mean doctor?\n")
+    status, out, error = run("xyz")
     assert (status, out) == (2, "")
-    assert error == "nnunet-prosma: no command 'docter'; there are " + ", ".join(command.SUBCOMMANDS) + "\n"
+    assert error == "nnunet-prosma: no command 'xyz'; there are " + ", ".join(command.SUBCOMMANDS) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["demo", "--epoch-s", "3"], "unrecognized arguments: --epoch-s 3; did you mean --epochs?"),
+        (["demo", "-device", "cdua"], "); did you mean cuda?"),
+        (["convert", "kvasr", "x", "1"], "); did you mean kvasir?"),
+        (["plan", "-d"], "argument -d: expected at least one argument"),
+    ],
+)
+def test_a_wrong_option_is_one_line_with_what_may_be_meant(words, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(words)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"nnunet-prosma {words[0]}: ")
+    assert first.replace("'", "").endswith(said)
+    assert second == f"nnunet-prosma {words[0]} --help tells its options"
+
+
+@pytest.mark.parametrize("name", command.SUBCOMMANDS)
+def test_every_option_is_explained_and_every_example_is_shown_and_parses(name, capsys):
+    parser = import_module(command.SUBCOMMANDS[name].module).parser()
+    unexplained = [a.option_strings or a.dest for a in parser._actions if not a.help]
+    assert unexplained == []
+    shown = parser.format_help()
+    for example in command.SUBCOMMANDS[name].examples:
+        assert f"  nnunet-prosma {name} {example}".rstrip() + "\n" in shown
+        parser.parse_args(shlex.split(example.partition(">")[0]))
+
+
+def test_flags_that_several_commands_have_mean_the_same_everywhere():
+    """nnU-Net's own spelling for what nnU-Net has too."""
+    metavars = {}
+    for command_ in command.SUBCOMMANDS.values():
+        for action in import_module(command_.module).parser()._actions:
+            for flag in {"-d", "-c", "-tr", "-p", "-f"} & {*action.option_strings}:
+                metavars.setdefault(flag, set()).add(action.metavar)
+    assert metavars == {
+        "-d": {"DATASET"},
+        "-c": {"CONFIGURATION"},
+        "-tr": {"TRAINER"},
+        "-p": {"PLANS"},
+        "-f": {"FOLD"},
+    }
+
+
+def test_a_progress_bar_is_silent_when_asked_and_in_a_file(capsys, monkeypatch):
+    def drawn():
+        list(progress.progress_bar(range(3), desc="cases"))
+        return capsys.readouterr().err
+
+    assert drawn() == ""  # standard error is captured here: no terminal
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert "cases: 100%" in drawn()
+    monkeypatch.setattr(progress, "quiet", True)
+    assert drawn() == ""
+
+
+def test_a_shell_completes_commands_and_options(tmp_path, capsys):
+    assert command.main(["completion", "bash"]) == 0
+    (tmp_path / "completion").write_text(capsys.readouterr().out)
+    asked = """source completion
+        COMP_WORDS=(nnunet-prosma com); COMP_CWORD=1; _shtab_nnunet_prosma; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(nnunet-prosma compare --prim); COMP_CWORD=2; _shtab_nnunet_prosma; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(nnunet-prosma inspect -device c); COMP_CWORD=3; _shtab_nnunet_prosma; echo "${COMPREPLY[@]}" """
+    done = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [set(line.split()) for line in done.stdout.splitlines()] == [
+        {"compare", "completion"},
+        {"--primary"},
+        {"cuda", "cpu"},
+    ]
 
 
 def test_bad_input_is_one_sentence_and_status_2(monkeypatch, capsys):

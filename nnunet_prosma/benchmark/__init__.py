@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,9 +16,9 @@ PRESETS = ("3d", "2d", "3d-aniso", "resenc-m")
 NETWORKS = ("vanilla", "attention", "prosma", "prosma-spatial", "prosma-channel", "prosma-hard")
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma benchmark",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "benchmark",
         description="Measure parameters, arithmetic, the time of a training step and of a forward pass, kept "
         "activations and peak memory, of vanilla and gated networks in turn, trained as nnU-Net trains them.",
     )
@@ -38,7 +39,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-device", choices=("cuda", "cpu", "mps"), help="default: cuda if there is one, else cpu")
     parser.add_argument("--rounds", metavar="N", type=int, default=7, help="timed, after warm-up; default: %(default)s")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all numbers, every round's too")
-    options = parser.parse_args(arguments)
+    add_quiet(parser)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     unknown = [name for name in options.networks if name not in NETWORKS]
     if unknown:
         raise InputError(f"no network {', '.join(map(repr, unknown))}; there are {', '.join(NETWORKS)}")

@@ -7,13 +7,13 @@ from statistics import median
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from nnunet_prosma.architectures.gated_unet import GatedUNet
 from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count, seconds_before_each_stage
 from nnunet_prosma.benchmark.contender import Contender
 from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
 from nnunet_prosma.benchmark.timing import interleaved, middle_and_spread, ratio_by_round
+from nnunet_prosma.progress import progress_bar
 
 WARMUP = 2
 STAGE_ROUNDS = 3
@@ -31,7 +31,7 @@ def measure(
     A network that runs out of memory has "out_of_memory", which names where, and only what was measured before.
     """
     results: dict[str, dict[str, Any]] = {}
-    with tqdm(total=len(builders) * (1 + 2 * (WARMUP + rounds)), desc="benchmark", unit="run") as bar:
+    with progress_bar(total=len(builders) * (1 + 2 * (WARMUP + rounds)), desc="benchmark", unit="run") as bar:
         for name, build in builders.items():
             bar.set_postfix_str(f"{name}: memory")
             results[name] = {}

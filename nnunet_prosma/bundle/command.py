@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.progress import progress_bar
 
 if TYPE_CHECKING:
     from nnunet_prosma.bundle.models import Model
@@ -15,21 +17,30 @@ if TYPE_CHECKING:
 SHOWN = ("nnunet-prosma", "nnunetv2", "torch", "dynamic-network-architectures", "numpy")
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma bundle",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "bundle",
         description="Gather a trained model, or several for an ensemble, into one folder that predicts elsewhere: "
         "nnunet-prosma predict BUNDLE -i IMAGES -o OUT.",
     )
     parser.add_argument(
         "-m", dest="folders", metavar="MODEL_FOLDER", type=Path, nargs="+", help="instead of -d, -c, -tr, -p"
     )
-    parser.add_argument("-d", dest="dataset", metavar="DATASET")
+    parser.add_argument("-d", dest="dataset", metavar="DATASET", help="data set, by number or name")
     parser.add_argument(
         "-c", dest="configurations", metavar="CONFIGURATION", nargs="+", help="several make an ensemble"
     )
-    parser.add_argument("-tr", dest="trainers", metavar="TRAINER", nargs="+", default=["nnUNetTrainerProSMA"])
-    parser.add_argument("-p", dest="plans", metavar="PLANS", nargs="+", default=["nnUNetPlans"])
+    parser.add_argument(
+        "-tr",
+        dest="trainers",
+        metavar="TRAINER",
+        nargs="+",
+        default=["nnUNetTrainerProSMA"],
+        help="default: nnUNetTrainerProSMA",
+    )
+    parser.add_argument(
+        "-p", dest="plans", metavar="PLANS", nargs="+", default=["nnUNetPlans"], help="default: nnUNetPlans"
+    )
     parser.add_argument("-f", dest="folds", metavar="FOLD", nargs="+", default=list("01234"), help="default: 0 1 2 3 4")
     parser.add_argument("-chk", metavar="NAME", default="checkpoint_final.pth", help="default: %(default)s")
     parser.add_argument("-o", dest="output", metavar="BUNDLE", type=Path, required=True, help="a folder not yet there")
@@ -43,7 +54,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--intended", help="what the model is for, for the model card")
     parser.add_argument("--not-for", help="what it is not for, for the model card")
     parser.add_argument("--wheel", type=Path, help="wheel of nnunet-prosma; default: made of the installed package")
-    options = parser.parse_args(arguments)
+    add_quiet(parser)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     if options.output.exists():
         raise InputError(f"-o {options.output} is there already: a bundle is never changed, so name another folder")
     from nnunet_prosma.bundle.models import find_models
@@ -84,8 +100,6 @@ def fill(folder: Path, models: "Sequence[Model]", options: argparse.Namespace) -
     """Write all files, the manifest last."""
     from datetime import datetime, timezone
 
-    from tqdm import tqdm
-
     from nnunet_prosma.bundle.manifest import read_manifest, write_manifest
     from nnunet_prosma.bundle.model_card import NAME, Told, model_card
     from nnunet_prosma.bundle.postprocessing import read_pickle
@@ -102,7 +116,7 @@ def fill(folder: Path, models: "Sequence[Model]", options: argparse.Namespace) -
         shutil.copyfile(options.wheel, folder / "wheels" / options.wheel.name)
     else:
         raise InputError(f"--wheel {options.wheel} is not a wheel of nnunet-prosma")
-    progress = tqdm(models, desc="models", disable=None)
+    progress = progress_bar(models, desc="models")
     entries = [write_model(folder / "models" / model.name, model) for model in progress]
     pickled = options.pp_pkl_file or found_postprocessing(models)
     manifest = {

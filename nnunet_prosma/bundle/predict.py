@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 
 if TYPE_CHECKING:
     from nnunet_prosma.bundle.predictor import BundlePredictor
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma predict",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "predict",
         description="Check a bundle file by file, and segment images with it in the present environment. The "
         "segmentations are those of nnUNetv2_predict with the same folds. No worker processes, no shared memory.",
     )
@@ -28,8 +29,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-device", default="cuda", choices=("cuda", "cpu", "mps"), help="default: %(default)s")
     parser.add_argument("--not_on_device", action="store_true", help="gather logits in the main memory, as in nnU-Net")
     parser.add_argument("--continue_prediction", action="store_true", help="leave out cases that are in -o already")
-    parser.add_argument("--disable_progress_bar", action="store_true")
-    options = parser.parse_args(arguments)
+    add_quiet(parser, "--disable_progress_bar")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     if not 0 < options.step_size <= 1:
         raise InputError(f"-step_size must be above 0 and at most 1, got {options.step_size}")
     from nnunet_prosma.bundle.manifest import read_manifest
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         mirroring=not options.disable_tta,
         device=options.device,
         on_device=not options.not_on_device,
-        progress=not options.disable_progress_bar,
+        progress=not options.quiet,
     )
     predictor = BundlePredictor(options.bundle, manifest, how)
     cases = find_cases(options.images, predictor)

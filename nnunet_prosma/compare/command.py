@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_prosma.compare.options import TOLERANCE, by_name, describe, parse
+from nnunet_prosma.compare.options import TOLERANCE, by_name, describe, parse, parser
 from nnunet_prosma.errors import InputError
 
 if TYPE_CHECKING:
     from nnunet_prosma.compare.analysis import Analysis
     from nnunet_prosma.compare.table import Metric
+
+__all__ = ["main", "parser"]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from nnunet_prosma.compare.cache import Cache, fingerprint
 from nnunet_prosma.compare.surfaces import drop_flat_axis, surface_metrics
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.runs import LabelKey
+from nnunet_prosma.progress import progress_bar
 
 Measured = dict[str, dict[str, float]]
 """Label (as nnU-Net writes it) -> dice, n_ref, n_pred, nsd, hd95."""
@@ -50,8 +51,6 @@ class Outcome:
 
 def measure_all(tasks: Sequence[Task], cache: Cache, workers: int) -> dict[tuple[int, str], Outcome]:
     """(run, case) -> Outcome. What the cache knows is not measured again; what is new is kept at once."""
-    from tqdm import tqdm
-
     outcomes: dict[tuple[int, str], Outcome] = {}
     pending: list[Task] = []
     for task in tasks:
@@ -62,7 +61,7 @@ def measure_all(tasks: Sequence[Task], cache: Cache, workers: int) -> dict[tuple
             outcomes[task.run, task.case] = Outcome(key, known, None)
         else:
             pending.append(task)
-    progress = tqdm(total=len(pending), desc="surfaces", unit="case", disable=not pending)
+    progress = progress_bar(total=len(pending), desc="surfaces", unit="case", disable=not pending)
     with progress, contextlib.closing(_outcomes(pending, workers)) as finished:
         for task, outcome in finished:
             if outcome.measured is not None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 
 METRICS = ("dice", "iou", "nsd", "hd95", "volume")
@@ -31,9 +32,9 @@ HELP = {
 }
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma compare",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "compare",
         usage=USAGE,
         description="Hold nnU-Net trainings against each other, case by case. The first is the baseline.",
     )
@@ -41,8 +42,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("run", nargs="*", help="DATASET CONFIGURATION TRAINER TRAINER ..., as in nnUNetv2_train")
     add("--folders", nargs="+", metavar="RESULTS", help="folders TRAINER__PLANS__CONFIGURATION instead")
     add("-o", "--output", type=Path, required=True, metavar="REPORT", help="folder for the report")
-    add("-p", "--plans", nargs="+", default=["nnUNetPlans"], help="plans name: one, or one each")
-    add("-f", "--folds", nargs="+", help="folds (default: all folds of the split)")
+    add("-p", "--plans", nargs="+", metavar="PLANS", default=["nnUNetPlans"], help="plans name: one, or one each")
+    add("-f", "--folds", nargs="+", metavar="FOLD", help="folds (default: all folds of the split)")
     add("--tolerance", nargs="+", default=[], metavar="MM", help=HELP["tolerance"])
     add("--worse-by", nargs="+", default=[], metavar="METRIC=X", help=HELP["worse_by"])
     add("--primary", default="dice", choices=METRICS, help="the metric of the verdict (default: dice)")
@@ -51,7 +52,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
     add("--cache", type=Path, help="folder of what was measured before (default: REPORT/cache)")
     add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    options = parser.parse_args(arguments)
+    add_quiet(parser)
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    options = parser().parse_args(arguments)
     check(options)
     return options
 

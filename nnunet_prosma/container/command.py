@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_prosma.arguments import command_parser
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
 
@@ -21,14 +22,14 @@ BASES = {
 OUTPUTS = (".mha", ".nii.gz", ".tif")
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma container",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "container",
         description="Write a folder ready for docker build from a bundle: Dockerfile, entry script, scripts to build, "
         "test and save, and a README with the platform's steps.",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that nnunet-prosma bundle made")
-    parser.add_argument("--platform", choices=PLATFORMS, default="grand-challenge")
+    parser.add_argument("--platform", choices=PLATFORMS, default="grand-challenge", help="default: %(default)s")
     parser.add_argument(
         "--input", nargs="+", required=True, metavar="PATH=CHANNEL", help="socket's relative path and its channel"
     )
@@ -50,7 +51,11 @@ def main(arguments: Sequence[str]) -> int:
         "--samples", type=Path, help="cases to measure on, CASE_0000...; default: the largest training shape"
     )
     parser.add_argument("-device", default="cuda", choices=("cuda", "cpu"), help="to measure on; default: %(default)s")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     print(write_folder(options))
     return 0
 

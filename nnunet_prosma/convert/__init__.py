@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 
 DATASETS = {
@@ -17,13 +18,13 @@ FOLDER = "nnUNet_raw"
 MISMATCHES = ("error", "centre-crop", "leave-out")
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma convert",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "convert",
         description="Write an nnU-Net raw data set, with the paper's three splits as folds 0-2, from the folder as its "
         "publisher ships it. " + " ".join(f"{name}: {layout}." for name, (_, _, layout) in DATASETS.items()),
     )
-    parser.add_argument("dataset", choices=DATASETS)
+    parser.add_argument("dataset", choices=list(DATASETS), help="which of them SOURCE is")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="the publisher's folder, unpacked")
     parser.add_argument("number", metavar="DATASET_ID", type=int, help="of the new data set, 1 to 999")
     parser.add_argument(
@@ -44,7 +45,12 @@ def main(arguments: Sequence[str]) -> int:
         help="busi: what to do with a further mask (_mask_1.png ...) that is larger than its picture; default: "
         "%(default)s",
     )
-    options = parser.parse_args(arguments)
+    add_quiet(parser)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     folder = convert(options)
     number = options.number
     print(f"{folder}\nnext: nnUNetv2_plan_and_preprocess -d {number} -c 2d --verify_dataset_integrity")

@@ -12,6 +12,7 @@ from nnunet_prosma.convert.pairs import Pair, refuse
 from nnunet_prosma.convert.splits import HELD_OUT, splits
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_json
+from nnunet_prosma.progress import progress_bar
 
 LABELS = {"background": 0, "foreground": 1}
 FEWEST = 5
@@ -28,8 +29,6 @@ def free_folder(raw: Path, number: int, name: str) -> Path:
 
 def write(folder: Path, pairs: Sequence[Pair], size: int | None) -> Path:
     """Reads every pair, refuses all that cannot be used together, and only then shows the folder under its name."""
-    from tqdm import tqdm
-
     pairs = in_order(pairs)
     if len(pairs) < FEWEST:
         raise InputError(f"there are {len(pairs)} pictures, and it takes {FEWEST} to hold out {HELD_OUT:.0%} of them")
@@ -39,7 +38,7 @@ def write(folder: Path, pairs: Sequence[Pair], size: int | None) -> Path:
         for part in ("imagesTr", "labelsTr"):
             (partial / part).mkdir(parents=True)
         problems = []
-        for pair in tqdm(pairs, desc=folder.name, unit="picture"):
+        for pair in progress_bar(pairs, desc=folder.name, unit="picture"):
             try:
                 image, mask = pair.read()
             except ValueError as error:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 
 TRAINERS = {"nnUNetTrainerDemo": "vanilla nnU-Net", "nnUNetTrainerProSMADemo": "nnU-Net with ProSMA gates"}
@@ -26,9 +27,9 @@ With data of your own, number 9 say, in nnU-Net's format and folders:
   nnUNetv2_predict -i IMAGES -o PREDICTIONS -d 9 -c 3d_fullres -f 0 -tr nnUNetTrainerProSMA"""
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma demo",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "demo",
         description="Train vanilla nnU-Net and nnU-Net with ProSMA gates on built-in phantoms by nnU-Net's own "
         "commands, and show both on held-out phantoms. About 4 minutes on two CPU cores.",
     )
@@ -41,7 +42,12 @@ def main(arguments: Sequence[str]) -> int:
         "--size", metavar="VOXELS", type=int, default=32, help="edge of a phantom, 16 or more; default: %(default)s"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the demo that is in FOLDER already")
-    options = parser.parse_args(arguments)
+    add_quiet(parser)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     if options.epochs < 1:
         raise InputError(f"--epochs must be at least 1, got {options.epochs}")
     if options.size < 16:

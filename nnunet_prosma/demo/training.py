@@ -10,6 +10,7 @@ from pathlib import Path
 from nnunet_prosma.demo.phantom import LABELS
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.processes import run
+from nnunet_prosma.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,10 @@ class Training:
 
 def train(command: list[str], epochs: int, log: Path, env: Mapping[str, str]) -> Training:
     """Runs the command under a progress bar that shows the last epoch's pseudo Dice, nnU-Net's running estimate."""
-    from tqdm import tqdm
-
     begin = time.monotonic()
     epoch_s: list[float] = []
     parameters: list[int] = []
-    with tqdm(total=epochs, unit="epoch", desc="starting", leave=False) as bar:
+    with progress_bar(total=epochs, unit="epoch", desc="starting", leave=False) as bar:
 
         def follow(line: str) -> None:
             if found := re.search(r"Parameters: (\d+)", line):

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.inspect.options import parse
+from nnunet_prosma.inspect.options import parse, parser
+
+__all__ = ["main", "parser"]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,7 +48,7 @@ def inspect(options: argparse.Namespace) -> Path:
     }
     rows, files = [], {}
     for number, case in enumerate(cases, start=1):
-        if not options.disable_progress_bar:
+        if not options.quiet:
             tqdm.write(f"{case.name} ({number} of {len(cases)})")
         found, files[case.name] = inspect_case(predictor, case, list(options.f), output)
         rows += found

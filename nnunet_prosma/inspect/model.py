@@ -58,7 +58,7 @@ def load(folder: Path, options: argparse.Namespace) -> WatchingPredictor:
             use_mirroring=not options.disable_tta,
             perform_everything_on_device=not options.not_on_device,
             device=device,
-            allow_tqdm=not options.disable_progress_bar,
+            allow_tqdm=not options.quiet,
         )
         try:
             predictor.initialize_from_trained_model_folder(str(folder), list(options.f), options.chk)

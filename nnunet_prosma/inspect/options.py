@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 
 USAGE = """nnunet-prosma inspect -d DATASET -c CONFIGURATION -tr TRAINER -f FOLD -i IMAGES -o OUT [OPTIONS]
@@ -11,9 +12,9 @@ USAGE = """nnunet-prosma inspect -d DATASET -c CONFIGURATION -tr TRAINER -f FOLD
        nnunet-prosma inspect --training FOLD_FOLDER [FOLD_FOLDER ...] [-o OUT]"""
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma inspect",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "inspect",
         usage=USAGE,
         description="Show what the gates of a trained network let through: maps, figures and numbers, case by case. "
         "With --training, draw the record that a training kept of its gates.",
@@ -34,10 +35,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--disable_tta", action="store_true", help="no mirroring")
     add("-device", choices=("cuda", "cpu", "mps"), help="default: cuda if there is one, else cpu")
     add("--not_on_device", action="store_true", help="keep the maps in the computer's memory, not on the device")
-    add("--disable_progress_bar", action="store_true", help="no progress bars")
+    add_quiet(parser, "--disable_progress_bar")
     add("--support", action="store_true", help="also write maps of the share of latent channels that survive")
     add("--training", metavar="FOLD_FOLDER", nargs="+", type=Path, help="draw the records of these trainings instead")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    options = parser().parse_args(arguments)
     check(options)
     return options
 

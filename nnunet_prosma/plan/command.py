@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_prosma.arguments import command_parser
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
 
@@ -26,9 +27,9 @@ PLANNERS = {
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma plan",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "plan",
         description="Plan data sets as nnUNetv2_plan_experiment does, with a gate on each skip of the network and its "
         "memory counted. The fingerprint must have been extracted; preprocessing and training are nnU-Net's commands.",
     )
@@ -54,7 +55,11 @@ def main(arguments: Sequence[str]) -> int:
         "--gate", metavar="SETTING", nargs="+", default=[], help="lam=0.1 dilations=1,2 ..., or all as a JSON object"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace gated plans of that name")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     for dataset in options.d:
         print(plan(dataset, options))
     return 0

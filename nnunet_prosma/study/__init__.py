@@ -9,14 +9,15 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 
 SHIPPED = Path(__file__).parent / "studies"
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma study",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "study",
         description="Train the trainers that STUDY lists, one fold after the other, with nnUNetv2_train; then compare "
         "them and write the table. What is finished is skipped and what was cut off goes on, so the command may be "
         "given again at any time.",
@@ -29,7 +30,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-f", metavar="FOLD", type=int, nargs="+", help="instead of the study's folds")
     parser.add_argument("-device", choices=("cpu", "cuda", "mps"), default="cuda", help="default: %(default)s")
     parser.add_argument("--no-training", action="store_true", help="the table of what is finished")
-    options = parser.parse_args(arguments)
+    add_quiet(parser)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     if options.list:
         print(shipped())
         return 0

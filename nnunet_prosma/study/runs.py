@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_prosma.host.processes import run
+from nnunet_prosma.progress import progress_bar
 from nnunet_prosma.study.spec import Arm, Study
 
 
@@ -69,18 +70,16 @@ def command(run: Run, study: Study, dataset: str, device: str, how: str) -> list
 
 def carry_out(words: list[str], log: Path, device: str, held: int | None) -> float:
     """Seconds that the command took; its output goes to the log. held: a file descriptor that it keeps open."""
-    from tqdm import tqdm
-
     calm = {"OMP_WAIT_POLICY": "PASSIVE"} if device == "cpu" else {}
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    with tqdm(unit="epoch", desc="starting", leave=False) as bar:
+    with progress_bar(unit="epoch", desc="starting", leave=False) as bar:
 
         def follow(line: str) -> None:
             if re.search(r"Epoch time: ([\d.]+) s", line):
                 bar.set_description("training")
                 bar.update()
-            elif "predicting " in line and bar.desc != "validating: ":
+            elif "predicting " in line:
                 bar.set_description("validating")
 
         env = {**calm, **os.environ, "PYTHONUNBUFFERED": "1"}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnunet_prosma.arguments import command_parser
 from nnunet_prosma.errors import InputError
 
 if TYPE_CHECKING:
@@ -12,15 +13,15 @@ if TYPE_CHECKING:
     from nnunet_prosma.warm_start.transfer import Transfer
 
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="nnunet-prosma warm-start",
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "warm-start",
         description="Turn a checkpoint of nnU-Net without gates into one that a gated training can start from: "
         "nnUNetv2_train DATASET CONFIGURATION FOLD -tr nnUNetTrainerProSMA -pretrained_weights START.pth. "
         "At the start the network segments as the checkpoint does; the gates learn from there.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="fold_X/checkpoint_final.pth of nnU-Net")
-    parser.add_argument("-o", dest="output", type=Path, metavar="START.pth", required=True)
+    parser.add_argument("-o", dest="output", type=Path, metavar="START.pth", required=True, help="file for the start")
     parser.add_argument("-tr", metavar="TRAINER", default="nnUNetTrainerProSMA", help="default: %(default)s")
     parser.add_argument("-d", metavar="DATASET", help="data set to train on; default: the checkpoint's own plans hold")
     parser.add_argument("-p", metavar="PLANS", help="plans of that data set; default: those that the checkpoint names")
@@ -31,7 +32,11 @@ def main(arguments: Sequence[str]) -> int:
         help="touch no weight, and open the gates to 0.9999 instead: they then hardly learn (docs/warm-start.md)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace START.pth if it exists")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
     if options.output.exists() and (not options.overwrite or options.output.resolve() == options.checkpoint.resolve()):
         what = "is the checkpoint itself" if options.output.resolve() == options.checkpoint.resolve() else "exists"
         raise InputError(f"-o {options.output} {what}: name another file, or replace an earlier START with --overwrite")

@@ -1,0 +1,63 @@
+"""What the parsers of all sub-commands have in common: examples, a guess at what was meant, and shared options."""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from nnunet_prosma.subcommands import SUBCOMMANDS
+
+DEVICES = ("cuda", "cpu", "mps")
+
+
+def command_parser(name: str, **settings: Any) -> argparse.ArgumentParser:
+    """The parser of one sub-command, still without options; settings are those of ArgumentParser."""
+    command = f"nnunet-prosma {name}"
+    examples = "\n".join(f"  {command} {example}".rstrip() for example in SUBCOMMANDS[name].examples)
+    parser = Parser(prog=command, formatter_class=KeepsExamples, epilog=f"{EXAMPLES}\n{examples}", **settings)
+    return parser
+
+
+def add_quiet(parser: argparse.ArgumentParser, *also: str) -> None:
+    """--quiet, and other names by which a command has known it."""
+    parser.add_argument("--quiet", *also, action="store_true", help="no progress bars")
+
+
+def add_device(parser: argparse.ArgumentParser, about: str = "") -> None:
+    """-device, chosen alike by all commands: None stands for cuda if there is one, else cpu."""
+    default = "default: cuda if there is one, else cpu"
+    parser.add_argument("-device", choices=DEVICES, help=f"{about}; {default}" if about else default)
+
+
+def meant(word: str, among: Iterable[str]) -> str:
+    """A question to go with an error, or nothing if no known word is near."""
+    near = difflib.get_close_matches(word, list(among), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+EXAMPLES = "examples:"
+
+
+class KeepsExamples(argparse.HelpFormatter):
+    """Wraps descriptions as argparse does, and leaves the lines of the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith(EXAMPLES) else super()._fill_text(text, width, indent)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what an unknown option or choice may have meant, in one line, with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        if unknown := re.search(r"unrecognized arguments: (-\S+)", message):
+            message += meant(unknown[1].partition("=")[0], flags)
+        elif choice := re.search(r"argument (\S+): invalid choice: '([^']*)'", message):
+            names = {*choice[1].split("/")}
+            for action in self._actions:
+                if action.choices and names & {*action.option_strings, action.dest, str(action.metavar)}:
+                    message += meant(choice[2], map(str, action.choices))
+        print(f"{self.prog}: {message}\n{self.prog} --help tells its options", file=sys.stderr)
+        sys.exit(2)
