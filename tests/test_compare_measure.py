@@ -4,15 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 
 import numpy as np
-import pytest
-from compare_workspace import random_run, write_mask
+from compare_workspace import write_mask
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
-from nnunet_prosma.command import main
 from nnunet_prosma.compare.cache import Cache, fingerprint
 from nnunet_prosma.compare.measure import Task, measure_all
 
@@ -84,12 +81,3 @@ def test_a_changed_file_is_another_one(tmp_path):
     file.write_text("two")  # of the same size, a second later
     os.utime(file, ns=(0, changed + 1_000_000_000))
     assert fingerprint([file], 1) != before
-
-
-@pytest.mark.slow
-def test_tables_of_a_thousand_cases_and_ten_labels_take_seconds(tmp_path):
-    runs = [random_run(tmp_path, t, cases=1000, labels=10, seed=s, absent=0.02) for s, t in enumerate(("A", "B"))]
-    main(["compare", "--folders", *map(str, runs), "-o", str(tmp_path / "warm"), "--tables-only"])
-    start = time.process_time()
-    assert main(["compare", "--folders", *map(str, runs), "-o", str(tmp_path / "report"), "--tables-only"]) == 0
-    assert time.process_time() - start < 40  # about 7 on a quiet machine; something quadratic would take minutes

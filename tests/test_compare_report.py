@@ -14,7 +14,7 @@ from nnunet_prosma.report.drawing import for_page
 
 
 def report(root, *runs, arguments=()):
-    named = ["--folders", *map(str, runs), "-o", str(root / "report"), "--tables-only"]
+    named = ["--folders", *map(str, runs), "-o", str(root / "report"), "--no-images"]
     assert main(["compare", *named, *arguments]) == 0
     return root / "report"
 

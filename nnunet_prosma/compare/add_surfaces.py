@@ -22,11 +22,6 @@ def reader_of(run: Run) -> Any:
     return PlansManager(run.plans).image_reader_writer_class()
 
 
-def unit_of(run: Run) -> str:
-    """mm, or px where nnU-Net's reader knows no spacing."""
-    return "px" if run.plans.get("image_reader_writer") == "NaturalImage2DIO" else "mm"
-
-
 def add_surfaces(
     loaded: Loaded, tolerances: Mapping[LabelKey, float], cache: Path, workers: int, allowed: list[str]
 ) -> None:
@@ -47,7 +42,7 @@ def add_surfaces(
         table.values[name] = np.array(
             [[[_value(outcomes[r, c], k, name) for k in table.keys] for c in table.cases] for r in range(shape[0])]
         ).reshape(shape)
-    known = known_metrics(unit_of(loaded.runs[0]))
+    known = known_metrics(loaded.runs[0].unit)
     table.metrics[2:2] = [known["nsd"], known["hd95"]]
     for r, run in enumerate(loaded.runs):
         stale = [c for i, c in enumerate(table.cases) if _is_stale(outcomes[r, c], loaded, r, i)]
@@ -102,6 +97,6 @@ def _sentence(loaded: Loaded, problems: list[tuple[Task, str]], total: int) -> s
             f"{len(problems)} of {total} predictions cannot be measured:",
             *lines,
             *rest,
-            "What was measured is kept; --tables-only compares nnU-Net's own numbers without reading the files",
+            "What was measured is kept; --no-images compares nnU-Net's own numbers without reading the files",
         ]
     )

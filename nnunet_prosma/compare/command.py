@@ -11,13 +11,13 @@ from nnunet_prosma.errors import InputError
 if TYPE_CHECKING:
     from nnunet_prosma.compare.analysis import Analysis
     from nnunet_prosma.compare.table import Metric
+    from nnunet_prosma.report.drawing import Drawn
 
 __all__ = ["main", "parser"]
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    from nnunet_prosma.compare.add_surfaces import add_surfaces, unit_of
     from nnunet_prosma.compare.analysis import analyse, load
     from nnunet_prosma.host.runs import folders_by_name, read_runs
 
@@ -27,11 +27,13 @@ def main(arguments: Sequence[str]) -> int:
         folders = folders_by_name(options.dataset, options.configuration, options.trainers, options.plans)
     runs = read_runs(folders)
     make_folder(options.output)
-    unit = unit_of(runs[0])
+    unit = runs[0].unit
     loaded = load(runs, options.folds, options.allow, unit)
     table = loaded.table
     settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow}
-    if not options.tables_only:
+    if not options.no_images:
+        from nnunet_prosma.compare.add_surfaces import add_surfaces
+
         tolerances = by_name(options.tolerance, table.labels, TOLERANCE, "--tolerance", "label")
         settings["tolerance"] = describe(tolerances, unit)
         wanted = {key: tolerances[name] for key, name in zip(table.keys, table.labels, strict=True)}
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     table.metrics = with_worse_by(table.metrics, options.worse_by)
     analysis = analyse(loaded, options.primary, options.seed)
     analysis.settings = settings
-    write_report(analysis, options.output, with_images=not options.tables_only)
+    write_report(analysis, options.output, plots=not options.tables_only, images=not options.no_images)
     for sentence in analysis.verdicts.values():
         print(sentence)
     print(options.output / "report.html")
@@ -62,16 +64,24 @@ def with_worse_by(metrics: Sequence["Metric"], given: Sequence[str]) -> list["Me
     return [replace(m, worse_by=chosen[m.name]) if m.name in named else m for m in metrics]
 
 
-def write_report(analysis: "Analysis", output: Path, with_images: bool) -> None:
-    from nnunet_prosma.compare.pictures import pictures
-    from nnunet_prosma.compare.plots import plots
+def write_report(analysis: "Analysis", output: Path, plots: bool, images: bool) -> None:
+    """What is not drawn is not imported either: tables take a second where plots take several."""
+    from nnunet_prosma.compare.extremes import largest
     from nnunet_prosma.compare.report_html import write_html
     from nnunet_prosma.compare.report_md import write_markdown
     from nnunet_prosma.compare.tables import write_tables
-    from nnunet_prosma.report.drawing import draw
 
     write_tables(analysis, output)
-    drawn = draw(plots(analysis), output / "figures")
-    shown = pictures(analysis, output / "figures", with_images)
+    drawn: list[Drawn] = []
+    shown = list(largest(analysis))
+    if plots:
+        from nnunet_prosma.compare.plots import plots as all_plots
+        from nnunet_prosma.report.drawing import draw
+
+        drawn = draw(all_plots(analysis), output / "figures")
+    if images:
+        from nnunet_prosma.compare.pictures import with_pictures
+
+        shown = with_pictures(analysis, shown, output / "figures")
     write_markdown(analysis, drawn, shown, output)
     write_html(analysis, drawn, shown, output)

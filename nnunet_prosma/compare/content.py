@@ -124,5 +124,5 @@ def method(analysis: Analysis) -> Section:
             f"surface-distance, weighted by area; the 95 % Hausdorff distance is the larger of both directions."
         )
     else:
-        text.append("Surface metrics were not asked for (--tables-only).")
+        text.append("Surface metrics were not asked for (--no-images, --tables-only).")
     return Section("How to read this", text)

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.parameters import count_parameters
 from nnunet_prosma.host.runs import Fold, Run
-
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,6 @@ def cost(run: Run, folds: Sequence[str]) -> Cost:
         peak_memory_gib=max(memory, default=None),
         gpu=", ".join(sorted(str(d) for d in devices)) or None,
     )
-
-
-def count_parameters(checkpoint: Path) -> int | None:
-    """Of an nnU-Net checkpoint, each tensor once: nnU-Net lists the encoder again under the decoder."""
-    from nnunet_prosma.host.checkpoints import read_checkpoint
-
-    try:
-        weights = read_checkpoint(checkpoint)["network_weights"]
-    except InputError:  # the number of parameters is worth no more than a dash in a table
-        return None
-    tensors = {(t.data_ptr(), t.shape): t.numel() for name, t in weights.items() if not name.endswith(BUFFERS)}
-    return sum(tensors.values())
 
 
 def _checkpoint(fold: Fold) -> Path:

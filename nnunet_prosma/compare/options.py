@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
     add("--tolerance", nargs="+", default=[], metavar="MM", help=HELP["tolerance"])
     add("--worse-by", nargs="+", default=[], metavar="METRIC=X", help=HELP["worse_by"])
     add("--primary", default="dice", choices=METRICS, help="the metric of the verdict (default: dice)")
-    add("--tables-only", action="store_true", help="nnU-Net's own numbers: read no image, no surface metrics")
+    add("--no-images", action="store_true", help="nnU-Net's own numbers: no surface metrics, no pictures of cases")
+    add("--tables-only", action="store_true", help="as --no-images, and no plots: tables in seconds")
     add("--allow", nargs="+", default=[], choices=list(KINDS), metavar="KIND", help=HELP["allow"])
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
     add("--cache", type=Path, help="folder of what was measured before (default: REPORT/cache)")
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser().parse_args(arguments)
+    options.no_images |= options.tables_only
     check(options)
     return options
 
@@ -71,8 +73,9 @@ def check(options: argparse.Namespace) -> None:
         options.dataset, options.configuration, *options.trainers = options.run
     elif len(options.folders) < 2:
         raise InputError("--folders needs at least two results folders; the first is the baseline")
-    if options.tables_only and options.primary in SURFACE:
-        raise InputError(f"--primary {options.primary} is a surface metric, which --tables-only leaves out")
+    if options.no_images and options.primary in SURFACE:
+        left_out = "--tables-only" if options.tables_only else "--no-images"
+        raise InputError(f"--primary {options.primary} is a surface metric, which {left_out} leaves out")
     if options.seed < 0:
         raise InputError(f"--seed must not be negative, and is {options.seed}")
     if options.output.exists() and not options.output.is_dir():

@@ -2,8 +2,8 @@
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -15,80 +15,45 @@ from matplotlib.patches import Patch
 
 from nnunet_prosma.compare.add_surfaces import find_truth, reader_of
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.paired import Row
-from nnunet_prosma.compare.plots import slug
+from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.summaries import Case
-from nnunet_prosma.compare.verdict import number
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.host.runs import Run
 from nnunet_prosma.report.drawing import STYLE, figure, shorten
 
-SHOWN = 5
 LEGEND = 9
 """Labels named under a picture."""
 MARGIN = 0.25
 """Of the size of what is segmented, on each side of it."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """png is None where a file is missing, and about says which."""
-
-    name: str
-    title: str
-    about: str
-    png: bytes | None
-
-
-def pictures(analysis: Analysis, folder: Path, read_images: bool) -> list[Picture]:
-    """For each run up to five regressions and five gains, the largest first."""
-    made = []
-    for row in analysis.primaries:
-        for kind, place, index in extremes(row):
-            picture = _picture(analysis, row, kind, place, index, read_images)
-            if picture.png:
-                write_bytes(folder / f"{picture.name}.png", picture.png)
-            made.append(picture)
-    return made
+def with_pictures(analysis: Analysis, largest: Sequence[Picture], folder: Path) -> list[Picture]:
+    """Each with its picture, which is also written into the folder."""
+    drawn = [_picture(analysis, picture) for picture in largest]
+    for picture in drawn:
+        if picture.png:
+            write_bytes(folder / f"{picture.name}.png", picture.png)
+    return drawn
 
 
-def extremes(row: Row) -> Iterator[tuple[str, int, int]]:
-    """(regression or gain, its rank from 1, index among the row's cases)."""
-    better = row.differences * row.metric.better
-    order = np.argsort(better, kind="stable")
-    for kind, indices in (("regression", order[:SHOWN]), ("gain", order[::-1][:SHOWN])):
-        sign = -1 if kind == "regression" else 1
-        for rank, index in enumerate(int(i) for i in indices if sign * better[i] > 0):
-            yield kind, rank + 1, index
-
-
-def _picture(analysis: Analysis, row: Row, kind: str, rank: int, index: int, read_images: bool) -> Picture:
-    name = analysis.table.cases[row.cases[index]]
-    a, b = (float(v[index]) for v in row.values)
-    title = f"{kind.capitalize()} {rank}: {name}"
-    about = (
-        f"{row.metric.title} ({row.label}) {number(a, row)} with {row.baseline}, {number(b, row)} with "
-        f"{row.candidate} ({number(b - a, row, True)})"
-    )
-    file = f"{kind}_{slug(row.candidate)}_{rank}"
-    if not read_images:
-        return Picture(file, title, f"{about}.", None)
+def _picture(analysis: Analysis, picture: Picture) -> Picture:
+    row, name, about = picture.row, picture.case, picture.about
     candidate = analysis.table.runs.index(row.candidate)
     runs = [analysis.loaded.runs[0], analysis.loaded.runs[candidate]]
     cases = [analysis.loaded.cases[0][name], analysis.loaded.cases[candidate][name]]
     try:
         masks, spacing = read_masks(runs, cases)
     except Exception as error:  # whatever a reader raises: the numbers stay worth showing
-        return Picture(file, title, f"{about}. No picture: {error}", None)
+        return replace(picture, about=f"{about} No picture: {error}")
     image = read_image(runs[0], name, masks[0].shape)
     z = most_different_slice(masks[1], masks[2])
-    about += f". Slice {z + 1} of {len(masks[0])}" if len(masks[0]) > 1 else ""
-    about += "." if image is not None else ". The image itself was not found in nnUNet_raw."
+    about += f" Slice {z + 1} of {len(masks[0])}." if len(masks[0]) > 1 else ""
+    about += "" if image is not None else " The image itself was not found in nnUNet_raw."
     titles = ["image", "ground truth", row.baseline, row.candidate]
     names = {key: label for key, label in runs[0].labels.items() if isinstance(key, int)}
     grey = None if image is None else (image[z], *np.percentile(image, (0.5, 99.5)))
     png = render(grey, [m[z] for m in masks], titles, spacing[1:], names)
-    return Picture(file, title, about, png)
+    return replace(picture, about=about, png=png)
 
 
 def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> tuple[list[np.ndarray], list[float]]:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nnunet_prosma.compare.analysis import Analysis
+from nnunet_prosma.compare.extremes import slug
 from nnunet_prosma.compare.paired import Row
 from nnunet_prosma.compare.table import CaseTable, Metric
 from nnunet_prosma.host.runs import Run
@@ -169,10 +170,6 @@ def curves(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Plot]:
         _legend(page, [run.name for run in runs], COLOURS)
         about = f"{title.capitalize()} in the training logs: the mean over folds, each fold thin."
         yield Plot(f"curve_{key}", f"Training: {title}", about, page, "curve", False)
-
-
-def slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 def _parts(labels: list[str], size: int = ROWS_PER_FIGURE) -> Iterator[list[str]]:

@@ -4,19 +4,22 @@ import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.content import sections, title
+from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.fairness import Finding
-from nnunet_prosma.compare.pictures import Picture
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import CAVEAT
 from nnunet_prosma.files import write_text
-from nnunet_prosma.report.drawing import Drawn
 from nnunet_prosma.report.page import page
 
+if TYPE_CHECKING:
+    from nnunet_prosma.report.drawing import Drawn
 
-def write_html(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:
+
+def write_html(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Sequence[Picture], output: Path) -> None:
     parts = list(sections(analysis))
     body = [_section(parts[0], plots)]
     body += [f'<p class="verdict">{escape(sentence)}</p>' for sentence in analysis.verdicts.values()]
@@ -29,7 +32,7 @@ def write_html(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Pi
     write_text(output / "report.html", page(title(analysis), "\n".join(body), footer))
 
 
-def _section(section: Section, plots: Sequence[Drawn]) -> str:
+def _section(section: Section, plots: "Sequence[Drawn]") -> str:
     parts = [f"<h2>{escape(section.title)}</h2>"]
     if section.findings:
         parts.append("<ul>" + "".join(map(_finding, section.findings)) + "</ul>")
@@ -63,7 +66,7 @@ def _table(table: Table) -> str:
     return f"<h3>{escape(table.title)}</h3>{whole}"
 
 
-def _plots(plots: Sequence[Drawn]) -> str:
+def _plots(plots: "Sequence[Drawn]") -> str:
     figures = (
         f'<figure role="img" aria-label="{escape(plot.about)}">{plot.svg}'
         f"<figcaption><b>{escape(plot.title)}.</b> {escape(plot.about)}</figcaption></figure>"

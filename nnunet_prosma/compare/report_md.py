@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.content import sections, title
-from nnunet_prosma.compare.pictures import Picture
+from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import CAVEAT
 from nnunet_prosma.files import write_text
-from nnunet_prosma.report.drawing import Drawn
+
+if TYPE_CHECKING:
+    from nnunet_prosma.report.drawing import Drawn
 
 
-def write_markdown(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequence[Picture], output: Path) -> None:
+def write_markdown(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Sequence[Picture], output: Path) -> None:
     lines = [f"# {_text(title(analysis))}", ""]
     first, *others = sections(analysis)
     lines += _section(first, plots)
@@ -26,7 +29,7 @@ def write_markdown(analysis: Analysis, plots: Sequence[Drawn], pictures: Sequenc
     write_text(output / "report.md", "\n".join(lines))
 
 
-def _section(section: Section, plots: Sequence[Drawn]) -> list[str]:
+def _section(section: Section, plots: "Sequence[Drawn]") -> list[str]:
     lines = [f"## {section.title}", ""]
     for finding in section.findings:
         lines.append(f"- {'**allowed on request:** ' if finding.allowed else ''}{_text(finding.sentence)}")

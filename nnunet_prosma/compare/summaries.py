@@ -1,12 +1,14 @@
 """What nnU-Net measured in each validation case: validation/summary.json of every fold of a run."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.runs import LabelKey, Run
+from nnunet_prosma.host.labels import LabelKey, key_from_text
+from nnunet_prosma.host.runs import Run
 
 COUNTS = ("Dice", "IoU", "n_ref", "n_pred")
 
@@ -37,11 +39,9 @@ def read_cases(run: Run, folds: Iterable[str]) -> dict[str, Case]:
 
 
 def read_fold_cases(run: Run, fold: str) -> list[Case]:
-    from nnunetv2.evaluation.evaluate_predictions import load_summary_json
-
     path = run.folds[fold].summary
     try:
-        entries = load_summary_json(str(path))["metric_per_case"]
+        entries = json.loads(path.read_bytes())["metric_per_case"]
         return [_case(run, fold, entry) for entry in entries]
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise InputError(
@@ -57,5 +57,5 @@ def _case(run: Run, fold: str, entry: Mapping[str, Any]) -> Case:
         fold=fold,
         truth=Path(entry["reference_file"]),
         prediction=run.folds[fold].folder / "validation" / file,
-        values={key: tuple(float(m[c]) for c in COUNTS) for key, m in entry["metrics"].items()},  # type: ignore[misc]
+        values={key_from_text(key): tuple(float(m[c]) for c in COUNTS) for key, m in entry["metrics"].items()},  # type: ignore[misc]
     )

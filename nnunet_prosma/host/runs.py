@@ -7,9 +7,9 @@ from typing import Any
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
+from nnunet_prosma.host.labels import LabelKey as LabelKey
+from nnunet_prosma.host.labels import read_labels
 from nnunet_prosma.host.training_log import TrainingLog, read_training_logs
-
-LabelKey = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,30 @@ class Run:
     def file_ending(self) -> str:
         return str(self.dataset_json["file_ending"])
 
+    @property
+    def unit(self) -> str:
+        """Of distances: mm, or px where nnU-Net's reader knows no spacing."""
+        return "px" if self.plans.get("image_reader_writer") == "NaturalImage2DIO" else "mm"
+
     def settings(self) -> dict[str, Any]:
         """The configuration as nnU-Net resolves it, with what the plans say for all configurations."""
-        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+        own = resolved(self.plans["configurations"], self.configuration)
+        if "architecture" not in own:  # plans of nnU-Net 2.0 to 2.2, which nnU-Net itself brings up to date
+            from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-        configuration = PlansManager(self.plans).get_configuration(self.configuration).configuration
-        return {**{k: v for k, v in self.plans.items() if k != "configurations"}, **configuration}
+            own = PlansManager(self.plans).get_configuration(self.configuration).configuration
+        return {**{k: v for k, v in self.plans.items() if k != "configurations"}, **own}
+
+
+def resolved(configurations: dict[str, Any], name: str, before: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A configuration with all that it inherits; nnU-Net's own way to it imports torch."""
+    own = configurations[name]
+    parent = own.get("inherits_from")
+    if parent is None:
+        return dict(own)
+    if parent in (*before, name) or parent not in configurations:
+        raise InputError(f"the plans' configuration {name} inherits from {parent}, which is not there or leads back")
+    return {**resolved(configurations, parent, (*before, name)), **own}
 
 
 def folders_by_name(
@@ -126,26 +144,6 @@ def read_fold(folder: Path) -> Fold:
         debug=read_json(debug) if debug.is_file() else {},
         log=read_training_logs(folder),
     )
-
-
-def read_labels(path: Path, dataset_json: dict[str, Any]) -> tuple[dict[LabelKey, str], int | None]:
-    """nnU-Net's foreground labels, or regions where the data set has them, with their names."""
-    from nnunetv2.utilities.label_handling.label_handling import LabelManager
-
-    try:
-        manager = LabelManager(dataset_json["labels"], dataset_json.get("regions_class_order"))
-        keys = manager.foreground_regions if manager.has_regions else manager.foreground_labels
-    except (KeyError, AssertionError, RuntimeError, TypeError) as error:
-        raise InputError(f"{path}: nnU-Net cannot use its labels ({error})") from None
-    names: dict[LabelKey, str] = {}
-    for name, value in dataset_json["labels"].items():
-        key = _key(value)
-        names[key[0] if isinstance(key, tuple) and len(key) == 1 and not manager.has_regions else key] = name
-    return {_key(key): names.get(_key(key), str(key)) for key in keys}, manager.ignore_label
-
-
-def _key(value: Any) -> LabelKey:
-    return tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else int(value)
 
 
 def short_names(runs: Sequence[Run]) -> list[str]:
