@@ -19,6 +19,8 @@ def read_json(path: Path, kind: type = dict) -> Any:
         raise InputError(f"{path} is missing")
     try:
         content = json.loads(path.read_text())
+    except RecursionError:
+        raise InputError(f"{path} cannot be read: it is nested too deeply") from None
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}): it is cut off or damaged") from None
     if not isinstance(content, kind):

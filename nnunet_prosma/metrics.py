@@ -149,7 +149,7 @@ def cases_of_fold(splits: Path, fold: int) -> list[str]:
     folds = read_splits(splits)
     if not 0 <= fold < len(folds):
         raise InputError(f"{splits} has folds 0 to {len(folds) - 1}, not {fold}")
-    return [str(case) for case in folds[fold]["val"]]
+    return list(folds[fold].val)
 
 
 def as_text(scores: Mapping[int, Mapping[str, Score]]) -> str:

@@ -107,8 +107,9 @@ def test_runs_that_share_nothing_cannot_be_compared_at_all(compare):
     assert "share no validated case in folds 0, 1" in printed
 
 
+OTHER_NETWORK = {"network_class_name": "other", "arch_kwargs": {}, "_kw_requires_import": []}
 DIFFERENCES = {
-    "network": ({"plan_changes": {"architecture": {"network_class_name": "other"}}}, "network"),
+    "network": ({"plan_changes": {"architecture": OTHER_NETWORK}}, "network"),
     "preprocessing": ({"plan_changes": {"spacing": [2.0, 1.0, 1.0]}}, "preprocessing"),
     "plans": ({"plan_changes": {"batch_size": 4}}, "plans"),
     "epochs": ({"debug": {"num_epochs": "250"}}, "schedule"),

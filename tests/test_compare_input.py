@@ -91,10 +91,10 @@ def damage(what, folder):
 @pytest.mark.parametrize(
     ("what", "sentence"),
     [
-        ("truncated summary.json", "summary.json cannot be read (JSONDecodeError"),
-        ("summary.json of something else", "summary.json cannot be read (KeyError"),
+        ("truncated summary.json", "summary.json cannot be read ("),
+        ("summary.json of something else", "summary.json: $.metric_per_case[0].prediction_file is missing"),
         ("truncated plans.json", "plans.json cannot be read"),
-        ("missing plans.json", "plans.json is missing"),
+        ("missing plans.json", "holds no plans.json"),
         ("missing prediction", "case case_1: "),
         ("unreadable prediction", "case_1.nii.gz cannot be read (RuntimeError)"),
         ("other size", "case case_1: it has 6 x 10 x 9 voxels, its ground truth 6 x 10 x 10"),

@@ -14,7 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.labels import foreground, key_from_text, key_of, read_labels
 from nnunet_prosma.host.parameters import count_parameters
-from nnunet_prosma.host.runs import resolved
+from nnunet_prosma.host.plans import resolved
 
 LABELS = {
     "two": ({"background": 0, "liver": 1, "tumour": 2}, None),

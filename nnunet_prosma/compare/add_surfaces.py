@@ -12,14 +12,13 @@ from nnunet_prosma.compare.fairness import Finding, judge, some
 from nnunet_prosma.compare.measure import Outcome, Task, measure_all
 from nnunet_prosma.compare.table import known_metrics
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.runs import LabelKey, Run
 
 
 def reader_of(run: Run) -> Any:
     """nnU-Net's reader for the files of this run."""
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    return PlansManager(run.plans).image_reader_writer_class()
+    return run.reader()
 
 
 def add_surfaces(
@@ -52,13 +51,11 @@ def add_surfaces(
 
 def find_truth(run: Run, recorded: Path) -> Path:
     """Where nnU-Net read it; else, as when folders were moved, nnU-Net's own folders of today."""
-    from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
-
     places = [recorded]
-    if nnUNet_preprocessed.is_set():
-        places.append(Path(nnUNet_preprocessed) / run.dataset / "gt_segmentations" / recorded.name)
-    if nnUNet_raw.is_set():
-        places.append(Path(nnUNet_raw) / run.dataset / "labelsTr" / recorded.name)
+    if preprocessed := optional_folder("nnUNet_preprocessed"):
+        places.append(preprocessed / run.dataset / "gt_segmentations" / recorded.name)
+    if raw := optional_folder("nnUNet_raw"):
+        places.append(raw / run.dataset / "labelsTr" / recorded.name)
     return next((place for place in places if place.is_file()), recorded)
 
 

@@ -13,6 +13,7 @@ from nnunet_prosma.compare.summaries import Case, read_cases
 from nnunet_prosma.compare.table import CaseTable, build_table
 from nnunet_prosma.compare.verdict import verdict
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.runs import Run
 from nnunet_prosma.host.splits import read_splits
 
@@ -84,12 +85,9 @@ def expected_folds(runs: Sequence[Run]) -> list[str]:
 
 
 def splits_file(run: Run) -> Path | None:
-    from nnunetv2.paths import nnUNet_preprocessed
-
-    if not nnUNet_preprocessed.is_set():
-        return None
-    path = Path(nnUNet_preprocessed) / run.dataset / "splits_final.json"
-    return path if path.is_file() else None
+    preprocessed = optional_folder("nnUNet_preprocessed")
+    path = preprocessed and preprocessed / run.dataset / "splits_final.json"
+    return path if path and path.is_file() else None
 
 
 def _folds(folds: Sequence[str]) -> str:

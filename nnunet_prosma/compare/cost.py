@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from nnunet_prosma.host.parameters import count_parameters
-from nnunet_prosma.host.runs import Fold, Run
+from nnunet_prosma.host.runs import Run
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,9 @@ def cost(run: Run, folds: Sequence[str]) -> Cost:
     devices = {f.debug.get("gpu_name") or f.debug.get("device") for f in used} - {None}
     return Cost(
         run=run.name,
-        parameters=next((n for f in used if (n := count_parameters(_checkpoint(f))) is not None), None),
+        parameters=next((n for f in used if (n := count_parameters(f.checkpoint())) is not None), None),
         seconds_per_epoch=median(seconds) if seconds else None,
         epochs=max((f.log.epochs for f in used), default=0) or None,
         peak_memory_gib=max(memory, default=None),
         gpu=", ".join(sorted(str(d) for d in devices)) or None,
     )
-
-
-def _checkpoint(fold: Fold) -> Path:
-    return fold.folder / "checkpoint_final.pth"

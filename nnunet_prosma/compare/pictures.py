@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,6 +17,7 @@ from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.summaries import Case
 from nnunet_prosma.files import write_bytes
+from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.runs import Run
 from nnunet_prosma.report.drawing import STYLE, figure, shorten
 
@@ -72,13 +72,10 @@ def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> tuple[list[np.ndar
 
 def read_image(run: Run, case: str, shape: tuple[int, ...]) -> np.ndarray | None:
     """The first channel of the raw image, None if it is not there."""
-    from nnunetv2.paths import nnUNet_raw
-
-    if not nnUNet_raw.is_set():
+    raw = optional_folder("nnUNet_raw")
+    if raw is None:
         return None
-    listed: Mapping[str, Any] = run.dataset_json.get("dataset", {}).get(case, {})
-    files = listed.get("images") or [f"imagesTr/{case}_0000{run.file_ending}"]
-    path = Path(nnUNet_raw) / run.dataset / os.path.expandvars(files[0])
+    path = raw / run.dataset / os.path.expandvars(run.setup.dataset.files_of(case)[0])
     if not path.is_file():
         return None
     try:

@@ -18,7 +18,7 @@ def read_labels(path: Path, dataset_json: Mapping[str, Any]) -> tuple[dict[Label
     try:
         return foreground(dataset_json["labels"], dataset_json.get("regions_class_order"))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: nnU-Net cannot use its labels ({error})") from None
+        raise InputError(f"{path}: nnU-Net cannot use its $.labels ({error})") from None
 
 
 def foreground(labels: Mapping[str, Any], order: Sequence[int] | None) -> tuple[dict[LabelKey, str], int | None]:

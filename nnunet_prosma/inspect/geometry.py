@@ -5,33 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from acvl_utils.cropping_and_padding.bounding_boxes import insert_crop_into_image
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from torch import Tensor
 
+from nnunet_prosma.host.stand_ins import MapsNotLabels
 from nnunet_prosma.inspect.predictor import WatchingPredictor
 
 NATURAL = {".png", ".bmp"}
 """Formats that hold no fractions: a map is written in 256 grey values, 255 for 1."""
-
-
-class _MapsNotLabels:
-    """Stands where nnU-Net's label manager stands when probabilities are brought back, so that maps are, as they are.
-
-    Outside of the box to which nnU-Net cropped the image, where no window looked, a map is zero.
-    """
-
-    foreground_labels = (1,)
-
-    def apply_inference_nonlin(self, maps: Any) -> Tensor:
-        return torch.as_tensor(np.asarray(maps, dtype=np.float32))
-
-    def convert_probabilities_to_segmentation(self, maps: Tensor) -> Tensor:
-        return torch.zeros(maps.shape[1:], dtype=torch.uint8)  # nobody asks for it
-
-    def revert_cropping_on_probabilities(self, maps: Tensor, box: Any, shape: Any) -> Tensor:
-        whole: Tensor = insert_crop_into_image(torch.zeros((len(maps), *shape)), maps, box)
-        return whole
 
 
 def segmentation_in_image(predictor: WatchingPredictor, logits: Tensor, properties: dict[str, Any]) -> np.ndarray:
@@ -40,7 +21,7 @@ def segmentation_in_image(predictor: WatchingPredictor, logits: Tensor, properti
 
 def map_in_image(predictor: WatchingPredictor, values: Tensor, scale: float, properties: dict[str, Any]) -> np.ndarray:
     """(1, *S), scale times what is shown -> an array in the order of the image's axes."""
-    _, maps = _back(predictor, values.float().div_(scale), _MapsNotLabels(), properties, return_probabilities=True)
+    _, maps = _back(predictor, values.float().div_(scale), MapsNotLabels(), properties, return_probabilities=True)
     found: np.ndarray = maps[0]
     return found.clip(0, 1, out=found)
 

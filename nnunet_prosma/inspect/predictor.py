@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from math import ceil, exp, floor, log2
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 
 from nnunet_prosma.decoder import GatedDecoder
 from nnunet_prosma.gate import GateConfig, GateFields
+from nnunet_prosma.host.stand_ins import MoreHeads
 from nnunet_prosma.inspect.tally import GateTally
 from nnunet_prosma.watch.observe import bare, observe
 
@@ -104,7 +104,7 @@ class WatchingPredictor(nnUNetPredictor):
         missing = [max(0, p - n) for p, n in zip(patch, input_image.shape[-len(patch) :], strict=True)]
         watched = Watched(bare(network), self.wanted(), missing, self.scale())
         self.network = watched
-        self.label_manager = SimpleNamespace(num_segmentation_heads=labels.num_segmentation_heads + len(watched.wanted))
+        self.label_manager = MoreHeads(labels.num_segmentation_heads + len(watched.wanted))
         try:
             prediction = super().predict_sliding_window_return_logits(input_image)
         finally:

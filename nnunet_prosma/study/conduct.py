@@ -83,7 +83,7 @@ def compare(finished: list[Run], study: Study, preprocessed: Path, output: Path)
 def disjoint(preprocessed: Path, folds: list[int]) -> bool:
     """Whether no case is validated in two of these folds."""
     splits = read_splits(preprocessed / "splits_final.json")
-    held_out = [case for fold in folds for case in splits[fold]["val"]]
+    held_out = [case for fold in folds for case in splits[fold].val]
     return len(held_out) == len(set(held_out))
 
 

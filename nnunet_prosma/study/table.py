@@ -122,14 +122,14 @@ def unfinished(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[str]:
 def how(study: Study, finished: Sequence[Run], command: str, record: Mapping[str, Any]) -> Iterator[str]:
     from importlib.metadata import version
 
-    from nnunet_prosma.host.runs import read_fold
+    from nnunet_prosma.host.trained import Fold
 
     yield f"Made by `{command}`, the {study.checkpoint} checkpoint of each training validated."
     lines = [["method", "trainer", "plans", "epochs x iterations", "batch", "s per epoch", "device"]]
     lines.append(["---"] * len(lines[0]))
     surroundings = set()
     for arm in study.arms:
-        folds = [read_fold(run.folder) for run in finished if run.arm == arm]
+        folds = [Fold(run.folder) for run in finished if run.arm == arm]
         if not folds:
             continue
         debug = folds[0].debug

@@ -1,0 +1,68 @@
+"""nnU-Net's folders, and data sets in them, by number or name."""
+
+import os
+from pathlib import Path
+
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.dataset_json import Dataset
+from nnunet_prosma.host.plans import Plans, Setup
+
+VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+def folder_of(variable: str, use: str) -> Path:
+    """The folder that nnU-Net's environment variable names. use: what it is wanted for, as a sentence begins."""
+    value = os.environ.get(variable)
+    if not value:
+        raise InputError(f"{use}: the environment variable {variable} is not set; set it, as for nnU-Net")
+    folder = Path(value)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{use}: the environment variable {variable} must name a folder, and {value} is a file")
+    return folder
+
+
+def optional_folder(variable: str) -> Path | None:
+    """The folder that the variable names, if it is set and there."""
+    value = os.environ.get(variable)
+    return Path(value) if value and Path(value).is_dir() else None
+
+
+def dataset_name(given: str) -> str:
+    """nnU-Net's name, such as Dataset009_Spleen, of a data set given by number or name."""
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    if not given or given != Path(given).name or given in (".", ".."):
+        raise InputError(f"a data set is named by its number or as Dataset009_Spleen is, not by {given!r}")
+    if not given.startswith("Dataset") and not (given.isascii() and given.isdecimal()):
+        raise InputError(f"nnU-Net knows no data set {given!r}: name it by its number, or as Dataset009_Spleen is")
+    try:
+        return str(maybe_convert_to_dataset_name(given))
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(f"nnU-Net knows no data set {given}: {' '.join(str(error).split())}") from None
+
+
+def preprocessed_folder(given: str) -> Path:
+    """The data set's folder in nnUNet_preprocessed, which must be there."""
+    folder = folder_of("nnUNet_preprocessed", f"data set {given} cannot be looked up") / dataset_name(given)
+    if not folder.is_dir():
+        raise InputError(f"there is no data set {given}: {folder} does not exist; plan it first, as nnU-Net does")
+    return folder
+
+
+def planned_setup(given: str, plans: str, configuration: str) -> Setup:
+    """What nnU-Net would train on this data set with these plans."""
+    folder = preprocessed_folder(given)
+    file = folder / f"{plans}.json"
+    for needed in (file, folder / "dataset.json"):
+        if not needed.is_file():
+            raise InputError(f"{needed} does not exist: plan the data set first, or name its plans with -p")
+    return Setup(Plans.read(file), configuration, Dataset.read(folder / "dataset.json"))
+
+
+def results_folder(given: str, trainer: str, plans: str, configuration: str) -> Path:
+    """Where nnU-Net puts this training, whether it is there or not: TRAINER__PLANS__CONFIGURATION."""
+    root = folder_of("nnUNet_results", "a trained model cannot be looked up (or name its folder)")
+    for name, value in (("trainer", trainer), ("plans", plans), ("configuration", configuration)):
+        if not value or "/" in value or "\0" in value:
+            raise InputError(f"the {name} must be a name, got {value!r}")
+    return root / dataset_name(given) / f"{trainer}__{plans}__{configuration}"
