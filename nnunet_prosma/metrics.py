@@ -15,6 +15,7 @@ from typing import Any
 
 from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import is_json_of, refuse_file, write_json_of
 from nnunet_prosma.host.splits import read_splits
 from nnunet_prosma.progress import progress_bar
 
@@ -77,13 +78,13 @@ def main(arguments: Sequence[str]) -> int:
     cases = None if options.splits is None else cases_of_fold(options.splits, options.fold)
     if options.json and not options.json.parent.is_dir():
         raise InputError(f"{options.json.parent} is not a folder; --json must name a file in one that exists")
+    if options.json:
+        refuse_file(options.json, is_json_of("metrics"))
     counted = count_folder(options.predictions, options.truth, cases, options.labels)
     scores = {label: scores_of(list(of_case.values()), options.batch_size) for label, of_case in counted.items()}
     print(as_text(scores))
     if options.json:
-        from nnunet_prosma.files import write_json
-
-        write_json(options.json, as_json(counted, scores, options.batch_size))
+        write_json_of("metrics", options.json, as_json(counted, scores, options.batch_size))
     return 0
 
 

@@ -11,6 +11,7 @@ from nnunetv2.evaluation.evaluate_predictions import compute_metrics
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunet_prosma.command import main
+from nnunet_prosma.compare.tables import write_tables
 
 NAMES = ("case_0", "case_1", "case_2")
 
@@ -124,7 +125,7 @@ def test_what_was_measured_before_a_problem_is_kept_and_not_measured_again(compa
 def counted_reads(monkeypatch):
     read, calls = SimpleITKIO.read_seg, []
     monkeypatch.setattr(SimpleITKIO, "read_seg", lambda self, path: calls.append(path) or read(self, path))
-    monkeypatch.setattr("nnunet_prosma.compare.command.write_report", lambda *_, **__: None)
+    monkeypatch.setattr("nnunet_prosma.compare.command.write_report", lambda found, to, **_: write_tables(found, to))
     return lambda: len(calls)
 
 
@@ -204,7 +205,7 @@ def test_a_report_that_cannot_be_written_is_one_clear_sentence(two_runs, tmp_pat
     (tmp_path / "file").write_text("")
     folders = map(str, two_runs)
     assert main(["compare", "--folders", *folders, "-o", str(tmp_path / "file" / "report")]) == 2
-    assert "the report cannot be written to" in capsys.readouterr().err
+    assert "report cannot be written: " in capsys.readouterr().err
 
 
 def test_a_run_is_not_compared_with_itself(two_runs, tmp_path, capsys):

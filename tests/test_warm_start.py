@@ -11,7 +11,7 @@ from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.architectures.carried_heads import carried_heads, with_heads
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import written_whole
+from nnunet_prosma.files import file_made_whole
 from nnunet_prosma.host.checkpoints import read_checkpoint
 from nnunet_prosma.warm_start.fit import network_differences
 from nnunet_prosma.warm_start.transfer import transfer
@@ -169,7 +169,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     path = tmp_path / "start.pth"
     path.write_text("earlier")
 
-    with pytest.raises(UnicodeEncodeError, match="ascii"), written_whole(path) as temporary:
+    with pytest.raises(UnicodeEncodeError, match="ascii"), file_made_whole(path, ours=Path.is_file) as temporary:
         temporary.write_text("half, and \N{SNOWMAN}", encoding="ascii")
     assert path.read_text() == "earlier"
     assert [p.name for p in tmp_path.iterdir()] == ["start.pth"]

@@ -52,6 +52,10 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--rounds must be at least 1, got {options.rounds}")
     if options.json and not options.json.absolute().parent.is_dir():
         raise InputError(f"the folder of --json {options.json} does not exist")
+    if options.json:
+        from nnunet_prosma.files import is_json_of, refuse_file
+
+        refuse_file(options.json, is_json_of("benchmark"))
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler reports a missing GPU as an error, on import
     report = benchmark(
         _setting(options), list(dict.fromkeys(options.networks)), _device(options.device), options.rounds
@@ -149,9 +153,9 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:
-    from nnunet_prosma.files import write_json
+    from nnunet_prosma.files import write_json_of
 
     try:
-        write_json(path, report)
+        write_json_of("benchmark", path, report)
     except OSError as error:
         raise InputError(f"cannot write --json {path}: {error.strerror or error}") from error

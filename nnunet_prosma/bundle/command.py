@@ -63,11 +63,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.output.exists():
         raise InputError(f"-o {options.output} is there already: a bundle is never changed, so name another folder")
     from nnunet_prosma.bundle.models import find_models
-    from nnunet_prosma.files import written_whole
+    from nnunet_prosma.files import folder_made_whole
 
     models = find_models(model_folders(options), options.folds, options.chk)
-    with written_whole(options.output) as folder:
-        folder.mkdir()
+    with folder_made_whole(options.output) as folder:
         manifest = fill(folder, models, options)
     size = sum(file["bytes"] for file in manifest["files"].values())
     print(f"{options.output}: {len(manifest['files'])} files, {size / 1e6:.1f} MB")

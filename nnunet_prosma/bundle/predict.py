@@ -1,17 +1,17 @@
 """nnunet-prosma predict: a bundle's segmentations of a folder of images."""
 
 import argparse
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.leftovers import taken
 
 if TYPE_CHECKING:
     from nnunet_prosma.bundle.predictor import BundlePredictor
+    from nnunet_prosma.ownership import Growing
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"-step_size must be above 0 and at most 1, got {options.step_size}")
     from nnunet_prosma.bundle.manifest import read_manifest
     from nnunet_prosma.bundle.predictor import BundlePredictor, How
+    from nnunet_prosma.ownership import Growing
 
     manifest = read_manifest(options.bundle)
     require_device(options.device)
@@ -52,12 +53,14 @@ def main(arguments: Sequence[str]) -> int:
     )
     predictor = BundlePredictor(options.bundle, manifest, how)
     cases = find_cases(options.images, predictor)
+    ending = predictor.dataset_json["file_ending"]
+    output = Growing(options.output, "predict")
+    if options.continue_prediction:
+        cases = {name: files for name, files in cases.items() if not (options.output / (name + ending)).is_file()}
+    output.refuse_foreign(*(name + ending for name in cases))
     for number, (name, files) in enumerate(sorted(cases.items()), 1):
-        target = options.output / (name + predictor.dataset_json["file_ending"])
-        if options.continue_prediction and target.is_file():
-            continue
         print(f"{number}/{len(cases)} {name}", flush=True)
-        predict_case(predictor, files, target)
+        predict_case(predictor, files, name + ending, output)
     return 0
 
 
@@ -83,7 +86,7 @@ def find_cases(images: Path, predictor: "BundlePredictor") -> dict[str, list[str
     return cases
 
 
-def predict_case(predictor: "BundlePredictor", files: Sequence[str], target: Path) -> None:
+def predict_case(predictor: "BundlePredictor", files: Sequence[str], name: str, output: "Growing") -> None:
     """Read, segment, and write by nnU-Net's reader and writer; the file gets its name when it is whole."""
     writer = predictor.members[0].plans_manager.image_reader_writer_class()
     try:
@@ -96,8 +99,7 @@ def predict_case(predictor: "BundlePredictor", files: Sequence[str], target: Pat
             f"{len(predictor.channel_names)}: {', '.join(predictor.channel_names)}"
         )
     segmentation = predictor.segment(image, properties)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part_", dir=target.parent) as folder:
-        writer.write_seg(segmentation, str(Path(folder) / target.name), properties)
-        for file in Path(folder).iterdir():  # a .tif comes with a .json
-            os.replace(file, target.parent / file.name)
+    with taken(output.folder / name) as folder:
+        writer.write_seg(segmentation, str(folder / name), properties)
+        for file in sorted(folder.iterdir()):  # a .tif comes with a .json
+            output.put(file.name, file)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_prosma.errors import InputError
+
 VERSION = 1
 """Counted up when the same files would give other numbers."""
 
@@ -17,13 +19,17 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.known: dict[str, Any] = {}
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, and must be a file with what compare measured: name another --cache")
         if path.is_file():
-            for line in path.read_text().splitlines():
+            for line in path.read_text(errors="replace").splitlines():
                 try:
                     entry = json.loads(line)
                     self.known[entry["key"]] = entry["value"]
                 except (ValueError, KeyError, TypeError):
                     continue  # the line that a kill cut off
+            if path.stat().st_size and not self.known:
+                raise InputError(f"{path} is not what compare measured: name another folder with --cache")
 
     def get(self, key: str) -> Any | None:
         return self.known.get(key)

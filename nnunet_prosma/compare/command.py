@@ -1,5 +1,6 @@
 """nnunet-prosma compare: one step after the other."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,17 @@ from nnunet_prosma.errors import InputError
 if TYPE_CHECKING:
     from nnunet_prosma.compare.analysis import Analysis
     from nnunet_prosma.compare.table import Metric
+    from nnunet_prosma.host.runs import Run
     from nnunet_prosma.report.drawing import Drawn
 
 __all__ = ["main", "parser"]
 
+CACHE = "cache/surfaces.jsonl"
+
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    from nnunet_prosma.compare.analysis import analyse, load
+    from nnunet_prosma.files import folder_made_whole
     from nnunet_prosma.host.runs import folders_by_name, read_runs
 
     if options.folders:
@@ -26,7 +30,17 @@ def main(arguments: Sequence[str]) -> int:
     else:
         folders = folders_by_name(options.dataset, options.configuration, options.trainers, options.plans)
     runs = read_runs(folders)
-    make_folder(options.output)
+    with folder_made_whole(options.output, "compare", kept=(CACHE,)) as folder:
+        analysis = compare(options, runs, folder)
+    for sentence in analysis.verdicts.values():
+        print(sentence)
+    print(options.output / "report.html")
+    return 0
+
+
+def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) -> "Analysis":
+    from nnunet_prosma.compare.analysis import analyse, load
+
     unit = runs[0].unit
     loaded = load(runs, options.folds, options.allow, unit)
     table = loaded.table
@@ -37,23 +51,13 @@ def main(arguments: Sequence[str]) -> int:
         tolerances = by_name(options.tolerance, table.labels, TOLERANCE, "--tolerance", "label")
         settings["tolerance"] = describe(tolerances, unit)
         wanted = {key: tolerances[name] for key, name in zip(table.keys, table.labels, strict=True)}
-        cache = (options.cache or options.output / "cache") / "surfaces.jsonl"
+        cache = options.output / CACHE if options.cache is None else options.cache / Path(CACHE).name
         add_surfaces(loaded, wanted, cache, options.workers, options.allow)
     table.metrics = with_worse_by(table.metrics, options.worse_by)
     analysis = analyse(loaded, options.primary, options.seed)
     analysis.settings = settings
-    write_report(analysis, options.output, plots=not options.tables_only, images=not options.no_images)
-    for sentence in analysis.verdicts.values():
-        print(sentence)
-    print(options.output / "report.html")
-    return 0
-
-
-def make_folder(output: Path) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the report cannot be written to {output}: {error.strerror}") from None
+    write_report(analysis, folder, plots=not options.tables_only, images=not options.no_images)
+    return analysis
 
 
 def with_worse_by(metrics: Sequence["Metric"], given: Sequence[str]) -> list["Metric"]:

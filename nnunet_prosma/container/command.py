@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 def write_folder(options: argparse.Namespace) -> str:
     from nnunet_prosma.bundle.manifest import read_manifest
     from nnunet_prosma.container.sockets import parse_inputs
-    from nnunet_prosma.files import written_whole
+    from nnunet_prosma.files import folder_made_whole
 
     if options.folder.exists():
         raise InputError(f"-o {options.folder} is there already: name another folder")
@@ -92,8 +92,7 @@ def write_folder(options: argparse.Namespace) -> str:
         "memory_gb": options.memory,
         "choice": {key: choice[key] for key in ("folds", "mirroring", "step_size", "on_device")},
     }
-    with written_whole(options.folder) as folder:
-        folder.mkdir()
+    with folder_made_whole(options.folder) as folder:
         shutil.copytree(options.bundle, folder / "bundle")
         (folder / "container.json").write_text(json.dumps(container, indent=1) + "\n")
         (folder / "choice.json").write_text(json.dumps(choice, indent=1) + "\n")

@@ -1,7 +1,6 @@
 """Writes pairs of pictures and masks as a raw data set of nnU-Net: all of it, or nothing."""
 
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from nnunet_prosma.convert.pairs import Pair, refuse
 from nnunet_prosma.convert.splits import HELD_OUT, splits
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import write_json
+from nnunet_prosma.files import folder_made_whole, write_json
 from nnunet_prosma.progress import progress_bar
 
 LABELS = {"background": 0, "foreground": 1}
@@ -32,9 +31,7 @@ def write(folder: Path, pairs: Sequence[Pair], size: int | None) -> Path:
     pairs = in_order(pairs)
     if len(pairs) < FEWEST:
         raise InputError(f"there are {len(pairs)} pictures, and it takes {FEWEST} to hold out {HELD_OUT:.0%} of them")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with folder_made_whole(folder) as partial:
         for part in ("imagesTr", "labelsTr"):
             (partial / part).mkdir(parents=True)
         problems = []
@@ -50,11 +47,7 @@ def write(folder: Path, pairs: Sequence[Pair], size: int | None) -> Path:
         refuse(problems)
         write_json(partial / "dataset.json", description(len(pairs)))
         write_json(partial / "splits_final.json", splits([pair.case for pair in pairs]))
-        return partial.rename(folder)
-    except OSError as error:
-        raise InputError(f"the data set cannot be written to {folder}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return folder
 
 
 def in_order(pairs: Sequence[Pair]) -> list[Pair]:

@@ -4,12 +4,13 @@ Lesion and decoy blobs have one intensity, and so have organ and tubes: what is 
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nnunet_prosma.files import folder_made_whole
 
 Array = NDArray[np.floating]
 
@@ -93,11 +94,22 @@ def write_dataset(
     spacing_mm: by axis of the array, the first of them for the first axes of size. The labels of the test cases go
     to labelsTs, which nnU-Net does not look at. The folder appears once it is complete, and is never overwritten.
     """
-    folder, partial = Path(raw, dataset), Path(raw, f".{dataset}.partial")
+    folder = Path(raw, dataset)
     if folder.exists():
         raise FileExistsError(f"{folder} exists; remove it, or name another data set")
-    shutil.rmtree(partial, ignore_errors=True)
-    train, test = list(train), list(test)
+    with folder_made_whole(folder) as partial:
+        _fill(partial, list(train), list(test), size, channels, spacing_mm)
+    return folder
+
+
+def _fill(
+    partial: Path,
+    train: Sequence[int],
+    test: Sequence[int],
+    size: int | Sequence[int],
+    channels: int,
+    spacing_mm: Sequence[float],
+) -> None:
     for suffix, seeds in (("Tr", train), ("Ts", test)):
         images, labels = partial / f"images{suffix}", partial / f"labels{suffix}"
         images.mkdir(parents=True)
@@ -115,7 +127,6 @@ def write_dataset(
         "overwrite_image_reader_writer": "SimpleITKIO",
     }
     Path(partial, "dataset.json").write_text(json.dumps(description, indent=2))
-    return partial.rename(folder)
 
 
 def case(seed: int) -> str:

@@ -1,5 +1,6 @@
 """What the demo shows at its end: the table, and the picture."""
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma.demo.phantom import LABELS, case
 from nnunet_prosma.demo.training import Training
+from nnunet_prosma.files import write_bytes, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,9 +75,7 @@ def write_numbers(path: Path, outcomes: list[Outcome]) -> None:
         }
         for o in outcomes
     }
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(numbers, indent=2))
-    partial.rename(path)
+    write_json(path, numbers)
 
 
 def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome]) -> None:
@@ -112,9 +112,9 @@ def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome]) -
         fontsize=12,
         title_fontsize=12,
     )
-    partial = path.with_name(f".{path.name}")
-    figure.savefig(partial, dpi=110, format="png")
-    partial.rename(path)
+    file = io.BytesIO()
+    figure.savefig(file, dpi=110, format="png")
+    write_bytes(path, file.getvalue())
 
 
 def _read(path: Path) -> "tuple[NDArray, float]":

@@ -1,7 +1,5 @@
 """One case, from its image to its maps, its figure and its numbers."""
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +106,7 @@ def read_truth(predictor: WatchingPredictor, case: Case, shape: tuple[int, ...])
 def write_segmentation(predictor: WatchingPredictor, segmentation: np.ndarray, path: Path, properties: Any) -> None:
     """By nnU-Net's writer, which may set a file of its own beside."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as temporary:
-        predictor.plans_manager.image_reader_writer_class().write_seg(
-            segmentation, str(Path(temporary) / path.name), properties
-        )
-        for made in Path(temporary).iterdir():
-            shutil.move(made, path.parent / made.name)
+    predictor.plans_manager.image_reader_writer_class().write_seg(segmentation, str(path), properties)
 
 
 def image_slices(predictor: WatchingPredictor, case: Case, view: Any) -> tuple[list[np.ndarray], tuple[float, float]]:

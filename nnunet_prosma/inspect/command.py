@@ -1,7 +1,6 @@
 """nnunet-prosma inspect: one case after the other, then the tables and the page."""
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
 def inspect(options: argparse.Namespace) -> Path:
     from tqdm import tqdm
 
+    from nnunet_prosma.files import folder_made_whole
     from nnunet_prosma.inspect.case import inspect_case
     from nnunet_prosma.inspect.index import write_index
     from nnunet_prosma.inspect.model import cases_of, load, model_folder
@@ -34,9 +34,6 @@ def inspect(options: argparse.Namespace) -> Path:
     model = model_folder(options)
     predictor = load(model, options)
     cases = cases_of(predictor, options)
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=output):
-        pass  # said now if it cannot be written, not after the first case
     settings = {
         "model": str(model),
         "trainer": predictor.trainer_name,
@@ -47,21 +44,26 @@ def inspect(options: argparse.Namespace) -> Path:
         "mirroring": predictor.use_mirroring and predictor.allowed_mirroring_axes is not None,
     }
     rows, files = [], {}
-    for number, case in enumerate(cases, start=1):
-        if not options.quiet:
-            tqdm.write(f"{case.name} ({number} of {len(cases)})")
-        found, files[case.name] = inspect_case(predictor, case, list(options.f), output)
-        rows += found
-    write_tables(rows, settings, output)
-    write_index(rows, settings, files, output)
+    with folder_made_whole(output, "inspect") as folder:
+        for number, case in enumerate(cases, start=1):
+            if not options.quiet:
+                tqdm.write(f"{case.name} ({number} of {len(cases)})")
+            found, files[case.name] = inspect_case(predictor, case, list(options.f), folder)
+            rows += found
+        write_tables(rows, settings, folder)
+        write_index(rows, settings, files, folder)
     return output / "index.html"
 
 
 def draw_records(folders: Sequence[Path], output: Path | None) -> Path:
     """The picture of one record, or of several side by side."""
-    from nnunet_prosma.watch.plot import draw_record
+    from nnunet_prosma.files import refuse_file
+    from nnunet_prosma.watch.plot import draw_record, is_picture
     from nnunet_prosma.watch.record import FILE, read
 
+    picture = (output or folders[0]) / "gates.png"
+    if output is not None:
+        refuse_file(picture, is_picture)
     records = {}
     for folder in folders:
         path = folder / FILE
@@ -77,7 +79,6 @@ def draw_records(folders: Sequence[Path], output: Path | None) -> Path:
         if not record.rows:
             raise InputError(f"{path} holds no epoch yet")
         records[_name(folder, folders)] = record
-    picture = (output or folders[0]) / "gates.png"
     draw_record(records, picture)
     return picture
 

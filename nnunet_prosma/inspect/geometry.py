@@ -46,23 +46,21 @@ def looked_at(predictor: WatchingPredictor, properties: dict[str, Any]) -> np.nd
 def write_map(path: Path, values: np.ndarray, properties: dict[str, Any]) -> None:
     """In the image's geometry and in fractions, but for NATURAL."""
     ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    temporary = path.with_name(f".part_{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if "sitk_stuff" in properties:
-        _write_sitk(temporary, values, properties["sitk_stuff"])
+        _write_sitk(path, values, properties["sitk_stuff"])
     elif "nibabel_stuff" in properties:
-        _write_nibabel(temporary, values, properties["nibabel_stuff"])
+        _write_nibabel(path, values, properties["nibabel_stuff"])
     else:
         plane = values[0] if len(properties["spacing"]) == 3 and properties["spacing"][0] == 999 else values
         if ending in NATURAL:
             from skimage.io import imsave
 
-            imsave(temporary, np.rint(255 * plane).astype(np.uint8), check_contrast=False)
+            imsave(path, np.rint(255 * plane).astype(np.uint8), check_contrast=False)
         else:
             import tifffile
 
-            tifffile.imwrite(temporary, plane.astype(np.float32), compression="zlib")
-    temporary.replace(path)
+            tifffile.imwrite(path, plane.astype(np.float32), compression="zlib")
 
 
 def _write_sitk(path: Path, values: np.ndarray, kept: dict[str, Any]) -> None:

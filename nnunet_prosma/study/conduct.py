@@ -18,6 +18,7 @@ RECORD = "study.json"
 
 def conduct(study: Study, output: Path, device: str, *, train: bool, command: str) -> None:
     dataset, preprocessed = check(study)
+    refuse_foreign(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -34,6 +35,14 @@ def conduct(study: Study, output: Path, device: str, *, train: bool, command: st
         path = write_table(study, runs, finished, reports, preprocessed, output, command=command, record=record)
     print(path.read_text())
     print(path)
+
+
+def refuse_foreign(output: Path) -> None:
+    """A folder is a study's if it holds its record; without it, nothing may be there that a study would replace."""
+    if not (output / RECORD).is_file():
+        for name in ("table.md", "table.csv", "logs", "compare"):
+            if (output / name).exists():
+                raise InputError(f"{output / name} is not of a study, which keeps {RECORD} beside: name another folder")
 
 
 def train_all(

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.output.exists() and (not options.overwrite or options.output.resolve() == options.checkpoint.resolve()):
         what = "is the checkpoint itself" if options.output.resolve() == options.checkpoint.resolve() else "exists"
         raise InputError(f"-o {options.output} {what}: name another file, or replace an earlier START with --overwrite")
+    if options.output.is_file() and not is_start(options.output):
+        raise InputError(f"-o {options.output} exists, and is no start that warm-start made: name another file")
     print(warm_start(options))
     return 0
 
@@ -86,7 +88,7 @@ def write(options: argparse.Namespace, network: Any, done: "Transfer", same_head
 
     from nnunet_prosma import __version__
     from nnunet_prosma.architectures.carried_heads import with_heads
-    from nnunet_prosma.files import written_whole
+    from nnunet_prosma.files import file_made_whole
 
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     start = {
@@ -100,8 +102,18 @@ def write(options: argparse.Namespace, network: Any, done: "Transfer", same_head
             "new": done.new,
         },
     }
-    with written_whole(options.output) as temporary:
+    with file_made_whole(options.output, is_start) as temporary:
         torch.save(start, temporary)
+
+
+def is_start(path: Path) -> bool:
+    """Whether an earlier warm-start wrote it: anything else is not replaced, not even with --overwrite."""
+    from nnunet_prosma.host.checkpoints import read_checkpoint
+
+    try:
+        return "warm_start" in read_checkpoint(path)
+    except InputError:
+        return False
 
 
 def describe(

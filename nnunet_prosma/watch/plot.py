@@ -18,6 +18,8 @@ from nnunet_prosma.watch.record import Record, Row, state
 
 PANEL_WIDTH, PANEL_HEIGHT = 6.2, 1.75
 DPI = 100
+BY = "nnunet-prosma"
+"""Written into the file, so that it is known from others of its name."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,14 @@ def draw_record(records: Mapping[str, Record], path: Path) -> None:
         page.subplots_adjust(left=0.65 / size[0], right=1 - 0.15 / size[0], bottom=0.5 / size[1], top=top, hspace=0.3)
         page.legend(handles, texts, loc="upper left", ncols=3, frameon=False, title=None)
         file = io.BytesIO()
-        page.savefig(file, format="png", dpi=DPI)
+        page.savefig(file, format="png", dpi=DPI, metadata={"Software": BY})
     write_bytes(path, file.getvalue())
+
+
+def is_picture(path: Path) -> bool:
+    """Whether draw_record drew it."""
+    with path.open("rb") as file:
+        return BY.encode() in file.read(512)
 
 
 def colour(index: int, count: int) -> Any:
