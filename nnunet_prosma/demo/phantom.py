@@ -139,7 +139,8 @@ def _column(values: Array, like: Array) -> Array:
 
 
 def _at(x: Array, index: NDArray[np.integer]) -> Array:
-    return x[(slice(None), *index)]
+    everywhere = (slice(None), *index)
+    return x[everywhere]
 
 
 def _distance(x: Array, point: Array) -> Array:

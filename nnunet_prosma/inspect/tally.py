@@ -23,7 +23,8 @@ class GateTally:
     def add(self, fields: GateFields, padding: Sequence[int]) -> None:
         """padding: voxels on each side, by axis, that nnU-Net added to an image smaller than the patch: not counted."""
         if fields.z is not None:
-            survives = fields.z[(slice(None), slice(None), *without(padding, fields.z.shape[2:]))] != 0
+            image = (slice(None), slice(None), *without(padding, fields.z.shape[2:]))
+            survives = fields.z[image] != 0
             anything = survives.any(1)
             self.zeros += survives.numel() - int(torch.count_nonzero(survives))
             self.elements += survives.numel()

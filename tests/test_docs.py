@@ -1,0 +1,146 @@
+"""What README and docs say, held against the command line, nnU-Net's own commands and the files."""
+
+import functools
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from nnunet_prosma.subcommands import SUBCOMMANDS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+NO_COMMANDS = {"version", "help"}
+
+
+def blocks(page: Path) -> list[str]:
+    """The lines of its code blocks, indented or fenced, continued lines joined."""
+    text = page.read_text()
+    fenced = re.findall(r"^( *)```\w*\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    indented = [line for line in text.splitlines() if line.startswith("    ")]
+    lines = "\n".join([*(block for _, block in fenced), *indented]).replace("\\\n", " ")
+    return [line.strip() for line in lines.splitlines()]
+
+
+def commands(page: Path) -> list[str]:
+    """nnunet-prosma ... as a shell would run it: in code blocks, and in the text between backticks."""
+    inline = [found for found in re.findall(r"`([^`]+)`", page.read_text()) if found.startswith("nnunet-prosma ")]
+    shell = [part for line in blocks(page) for part in re.split(r"[;&|]+ |\$\(", line)]
+    shell = [re.sub(r"^(?:\w+=\S+ +)*(?:\S*/)?(?=nnunet-prosma )", "", part.strip()) for part in shell]
+    return [
+        re.split(r" #|>|\)$|  +", part)[0].strip() for part in [*inline, *shell] if part.startswith("nnunet-prosma ")
+    ]
+
+
+@functools.cache
+def parser_of(name):
+    return import_module(SUBCOMMANDS[name].module).parser()
+
+
+def lines():
+    return [(page.name, line) for page in PAGES for line in dict.fromkeys(commands(page))]
+
+
+@pytest.mark.parametrize(("page", "line"), lines())
+def test_every_command_line_names_a_command_and_parses(page, line):
+    """A command named in passing, without what it must have, has at least flags that exist."""
+    _, name, *words = shlex.split(line.replace("...", "1"))
+    if name.lstrip("-") in NO_COMMANDS or name == "COMMAND":
+        return
+    assert name in SUBCOMMANDS, f"{page}: no command {name}"
+    parser = parser_of(name)
+    known = {flag for action in parser._actions for flag in action.option_strings}
+    named = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
+    assert named <= known, f"{page}: {name} has no {', '.join(named - known)}"
+    if words and not named & {"-h", "--help"}:
+        unknown = parser.parse_known_args(words)[1] if complete(parser, words) else []
+        assert unknown == [], f"{page}: {line}: {unknown}"
+
+
+def complete(parser, words):
+    """Whether a line has all that must be given: else it is a mention."""
+    required = [a for a in parser._actions if a.required and a.option_strings]
+    return all({*action.option_strings} & {*words} for action in required)
+
+
+def test_lines_that_do_not_parse_are_seen():
+    page = ROOT / "docs" / "compare.md"
+    assert ("compare.md", "nnunet-prosma compare 9 3d_fullres nnUNetTrainer nnUNetTrainerProSMA -o report/") in lines()
+    with pytest.raises(AssertionError, match="compare has no --tolerence"):
+        test_every_command_line_names_a_command_and_parses(page, "nnunet-prosma compare --tolerence 2")
+    with pytest.raises(AssertionError, match="no command comprae"):
+        test_every_command_line_names_a_command_and_parses(page, "nnunet-prosma comprae 9")
+
+
+def test_enough_command_lines_are_found_and_every_command_is_on_some_page():
+    found = {shlex.split(line)[1] for _, line in lines()}
+    assert {*SUBCOMMANDS} - found == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_option_between_backticks_exists(page):
+    """Of our commands, of nnU-Net's, or of the few tools that are named."""
+    ours = {flag for name in SUBCOMMANDS for action in parser_of(name)._actions for flag in action.option_strings}
+    flags = {word for text in re.findall(r"`([^`\n]+)`", page.read_text()) for word in text.split()}
+    flags = {re.sub(r"[=,.;:)].*", "", f) for f in flags if re.match(r"--?[a-z][\w-]+|-[a-z]\b", f)}
+    unknown = flags - ours - NNUNET - OTHERS
+    assert unknown == set(), f"{page.name}: {unknown}"
+
+
+NNUNET = {
+    *("--c", "--npz", "--val", "--val_best", "-num_gpus", "-pretrained_weights", "--verify_dataset_integrity"),
+    *(
+        "-np",
+        "-npfp",
+        "-npp",
+        "-nps",
+        "-pl",
+        "--save_probabilities",
+        "-prev_stage_predictions",
+        "-chk",
+        "--disable_tta",
+    ),
+}
+OTHERS = {"--target", "-e", "-m", "-n", "--index-url", "--extra-index-url", "--strict", "-s", "--no-deps", "-9", "-k"}
+OTHERS |= {"-a", "--tags", "--write"}
+"""Of pip, pytest, nox, twine, kill, git, and the scripts in benchmarks/."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_inside_leads_somewhere(page):
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+    for link in links:
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name}: {link}"
+
+
+def anchors(page):
+    """Headings as GitHub and mkdocs name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_trainers_and_classes_that_are_named_exist():
+    from nnunet_prosma import architectures, trainers
+
+    texts = [page.read_text() for page in PAGES]
+    names = {name for text in texts for name in re.findall(r"\b(nnUNetTrainer(?:ProSMA|PUNet|Attention)\w*)", text)}
+    invented = {"nnUNetTrainerProSMADA5"}  # the example of a trainer of one's own
+    assert {n for n in names - invented if not hasattr(trainers, n)} == set()
+    classes = {name for text in texts for name in re.findall(r"nnunet_prosma\.architectures\.(\w+)", text)}
+    assert {n for n in classes if not hasattr(architectures, n)} == set()
+
+
+def test_figures_are_small_and_each_is_shown():
+    figures = [path for ending in ("png", "svg") for path in (ROOT / "docs" / "figures").glob(f"*.{ending}")]
+    shown = "".join(page.read_text() for page in PAGES)
+    assert [path.name for path in figures if path.name not in shown] == []
+    assert [path.name for path in figures if path.stat().st_size > 400_000] == []
