@@ -181,9 +181,10 @@ def test_a_network_trains_alike_on_both_paths(monkeypatch):
 
 
 def calls_of_forward(gate, monkeypatch):
+    """Counted on the class: a gate with a forward of its own takes the reference path."""
     calls = []
-    forward = gate.forward
-    monkeypatch.setattr(gate, "forward", lambda *inputs: calls.append(1) or forward(*inputs))
+    forward = type(gate).forward
+    monkeypatch.setattr(type(gate), "forward", lambda *inputs: calls.append(1) or forward(*inputs))
     return calls
 
 

@@ -6,14 +6,14 @@
 - fused: the recomputed one written by hand as one operator. On a CPU it takes much less time; on a GPU, with Triton, it
   has not been timed, so it is taken only if it is asked for.
 
-All give the same values and gradients to rounding.
+All give the same values and derivatives to rounding. What a fast path cannot do exactly (exact.py says what that is)
+takes the reference, and second derivatives are those of the reference.
 """
 
 import os
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -23,7 +23,9 @@ from torch.func import functional_call
 from torch.torch_version import TorchVersion
 from torch.utils.checkpoint import checkpoint
 
-from nnunet_prosma.fast.fused import fused_concatenation
+from nnunet_prosma.fast.derivative import autocast_as_now, differentiable_gradients, is_itself_transformed
+from nnunet_prosma.fast.exact import obstacle_to_fusing, obstacle_to_recomputing
+from nnunet_prosma.fast.fused import fused_concatenation, values_of
 from nnunet_prosma.gate import AttentionGate, ProSMAGate
 
 VARIABLE = "NNUNET_PROSMA_PATH"
@@ -41,6 +43,13 @@ def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: 
     if torch.jit.is_tracing() or _is_exporting(gate):  # an export wants plain operations
         return torch.cat((signal, gate(skip, signal)), 1)
     wanted = forced_path()
+    if wanted == "reference":
+        return torch.cat((signal, gate(skip, signal)), 1)
+    obstacle = obstacle_to_recomputing(gate)
+    if obstacle is not None:
+        if wanted is not None and not torch.compiler.is_compiling():
+            _say_once(f"{VARIABLE}={wanted}, but {obstacle}: such a gate takes the reference path")
+        return torch.cat((signal, gate(skip, signal)), 1)
     if wanted in (None, "fused"):
         obstacle = fused_obstacle(gate, skip.device) or _passing_obstacle(gate, skip, signal)
         if obstacle is None:
@@ -48,7 +57,7 @@ def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: 
             return fused_concatenation(gate, skip, signal)
         if wanted == "fused" and not torch.compiler.is_compiling():
             _say_once(f"{VARIABLE}=fused, but {obstacle}: such a gate takes the recomputed path")
-    if wanted == "reference" or not torch.is_grad_enabled():
+    if not torch.is_grad_enabled():
         return torch.cat((signal, gate(skip, signal)), 1)
     if torch.compiler.is_compiling() and not KEEPS_LITTLE_COMPILED:
         gated = checkpoint(gate, skip, signal, use_reentrant=False, preserve_rng_state=False)
@@ -69,7 +78,7 @@ class _Recomputed(torch.autograd.Function):
     def forward(ctx: Any, run: Callable[..., Tensor], skip: Tensor, signal: Tensor, *parameters: Tensor) -> Tensor:
         out = torch.cat((signal, run(skip, signal, *parameters)), 1)
         ctx.run, ctx.channels, ctx.dtype = run, signal.shape[1], signal.dtype
-        ctx.autocast = _autocast_as_now(skip.device.type)
+        ctx.autocast = autocast_as_now(skip.device.type)
         ctx.save_for_backward(skip, out, *parameters)
         return out
 
@@ -77,23 +86,17 @@ class _Recomputed(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         skip, out, *parameters = ctx.saved_tensors
         inputs = [skip, out[:, : ctx.channels].to(ctx.dtype), *parameters]
-        if torch.compiler.is_compiling():  # which cannot follow the other; not compiled, this one frees no latent field
-            with ctx.autocast():
-                gradients_of = torch.func.vjp(ctx.run, *inputs)[1]
-            gradients = gradients_of(grad[:, ctx.channels :])
-        else:
+        if torch.compiler.is_compiling() or is_itself_transformed(grad):
+            gradients: Sequence[Tensor] = differentiable_gradients(
+                ctx.run, inputs, grad[:, ctx.channels :], ctx.autocast
+            )
+        else:  # which torch.compile cannot follow, but which frees each latent field as it goes
             inputs = [tensor.detach().requires_grad_() for tensor in inputs]
             with torch.enable_grad(), ctx.autocast():
                 gated = ctx.run(*inputs)
             gradients = torch.autograd.grad(gated, inputs, grad[:, ctx.channels :])
         grad_skip, grad_signal, *grads = gradients
         return None, grad_skip, grad_signal + grad[:, : ctx.channels], *grads
-
-
-def _autocast_as_now(device: str) -> Callable[[], AbstractContextManager[Any]]:
-    if not torch.amp.is_autocast_available(device):
-        return nullcontext
-    return partial(torch.autocast, device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
 
 
 def chosen_path(gate: ProSMAGate | AttentionGate, device: torch.device) -> str:
@@ -135,13 +138,16 @@ def has_triton() -> bool:
 
 
 def _passing_obstacle(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> str | None:
-    """Why it cannot serve this call."""
-    if gate._forward_hooks or gate._forward_pre_hooks:
-        return "somebody looks into the gate's forward by a hook"
+    """Why the fused path cannot serve this call, though it may serve another one of the same gate; None if it can."""
+    assert isinstance(gate, ProSMAGate)
+    obstacle = obstacle_to_fusing(gate, skip, signal)
+    if obstacle is not None:
+        return obstacle
     device = skip.device.type
-    if torch.is_autocast_enabled(device):
-        return "the fused path does not work under autocast on a CPU" if device == "cpu" else None
-    precisions = {skip.dtype, signal.dtype, next(gate.parameters()).dtype}
+    parameters = {value.dtype for value in values_of(gate)}
+    if torch.is_autocast_enabled(device) and device == "cpu":
+        return "the fused path does not work under autocast on a CPU"
+    precisions = parameters if torch.is_autocast_enabled(device) else {skip.dtype, signal.dtype} | parameters
     if len(precisions) > 1 or not precisions <= PRECISIONS[device]:
         names = ", ".join(sorted(str(p).removeprefix("torch.") for p in PRECISIONS[device]))
         return f"the fused path is for one precision of {names}"

@@ -18,14 +18,18 @@ the channel gate are in that of the parameters.
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from nnunet_prosma.fast import depthwise_cpu
-from nnunet_prosma.gate import ProSMAGate
+from nnunet_prosma.fast.derivative import differentiable_gradients, is_itself_transformed
+from nnunet_prosma.gate import GateConfig, ProSMAGate
 
 CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Samples are taken together until a latent field has as many values: a pass over fewer is mostly overhead, and on a
@@ -40,15 +44,24 @@ BACKWARD_SCHEMA = f"(Tensor grad_out, Tensor skip, Tensor out, Tensor psi, {GATE
 def fused_concatenation(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> Tensor:
     """(B, Cg + Cx, *S): the signal, and behind it the gated skip. For gates with a spatial part and without a norm."""
     config = gate.config
-    values = dict(gate.named_parameters())
-    names = parameter_names(len(config.dilations), config.channel)
     device = skip.device.type
     if torch.is_autocast_enabled(device):
         skip, signal = (tensor.to(torch.get_autocast_dtype(device)) for tensor in (skip, signal))
     out, _ = _concatenate(
-        signal, skip, [values[n] for n in names], list(config.dilations), config.channel, config.removal == "hard"
+        signal, skip, values_of(gate), list(config.dilations), config.channel, config.removal == "hard"
     )
     return out
+
+
+def values_of(gate: ProSMAGate) -> list[Tensor]:
+    """The parameters of parameter_names, read one by one: a walk over the modules takes longer."""
+    x, g, fuse, psi = gate.skip_proj, gate.signal_proj, gate.fuse, gate.psi
+    values: list[Any] = [gate.theta, x.weight, g.weight, g.bias, fuse.weight, fuse.bias, psi.weight, psi.bias]
+    values += [branch.weight for branch in gate.branches]
+    if gate.config.channel:
+        first, last = gate.mlp[0], gate.mlp[2]
+        values += [first.weight, first.bias, last.weight, last.bias]
+    return values
 
 
 def parameter_names(branches: int, channel: bool) -> tuple[str, ...]:
@@ -143,8 +156,46 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _gradients(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Any, ...]:
     skip, out, psi, *values = ctx.saved_tensors
-    grad_signal, grad_skip, *grads = _concatenate_backward(grad_out, skip, out, psi, values, *ctx.settings)
+    if is_itself_transformed(grad_out):
+        signal = out[:, : out.shape[1] - skip.shape[1]]
+        of_signal, of_gated = grad_out.tensor_split([signal.shape[1]], 1)
+        run = partial(definition, dilations=ctx.settings[0], channel=ctx.settings[1], hard=ctx.settings[2])
+        grad_skip, grad_signal, *grads = differentiable_gradients(run, [skip, signal, *values], of_gated)
+        grad_signal = grad_signal + of_signal
+    else:
+        grad_signal, grad_skip, *grads = _concatenate_backward(grad_out, skip, out, psi, values, *ctx.settings)
     return grad_signal, grad_skip, grads, None, None, None
+
+
+class _Conv2d(nn.Conv2d):
+    def reset_parameters(self) -> None:
+        """Nothing: its weights are given in each call, and vmap allows no random numbers."""
+
+
+class _Conv3d(nn.Conv3d):
+    def reset_parameters(self) -> None:
+        """As above."""
+
+
+def definition(
+    skip: Tensor, signal: Tensor, *values: Tensor, dilations: list[int], channel: bool, hard: bool
+) -> Tensor:
+    """The gated skip by the gate's own forward, for a gate with these values."""
+    kernel, conv_op = values[8].shape[2:], (_Conv3d if skip.ndim == 5 else _Conv2d)
+    config = GateConfig(
+        channel=channel,
+        dilations=tuple(dilations),
+        removal="hard" if hard else "soft",
+        kernel_size=max(kernel),
+        latent_reduction=skip.shape[1] + 1,  # so that the latent channels are the least that there may be
+        min_channels=len(values[0]),
+    )
+    with torch.device("meta"):
+        gate = ProSMAGate(conv_op, skip.shape[1], signal.shape[1], tuple(kernel), config)
+    named = dict(zip(parameter_names(len(dilations), channel), values, strict=True))
+    half = skip.dtype != values[0].dtype
+    with torch.autocast(skip.device.type, skip.dtype) if half else nullcontext():
+        return functional_call(gate, named, (skip, signal))
 
 
 _concatenate.register_autograd(_gradients, setup_context=_keep)
