@@ -381,7 +381,7 @@ MISTAKES = {
     "damaged": (
         lambda m, i: (m / "fold_0" / "checkpoint_final.pth").write_bytes(b"x"),
         [],
-        r"nnU-Net cannot load the model in .*3d_fullres: ",
+        r"checkpoint_final.pth cannot be read as a checkpoint: it is cut off or damaged",
     ),
     "empty folder": (
         lambda m, i: (i / "case_0000.nii.gz").unlink(),
@@ -459,7 +459,7 @@ def test_a_data_set_that_nnunet_does_not_know_is_told(tmp_path, capsys, monkeypa
     named = ["inspect", "-d", "77", "-c", "2d", "-i", str(tmp_path), "-o", str(tmp_path / "out")]
     monkeypatch.delenv("nnUNet_results", raising=False)
     assert command.main(named) == 2
-    assert_said(capsys, "nnUNet_results is not set: set it, or name the model's folder by -m")
+    assert_said(capsys, "nnUNet_results is not set: set it as for nnU-Net, or name the folder of the trained model")
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
     assert command.main(named) == 2
     assert_said(capsys, "nnU-Net knows no data set 77: ")

@@ -13,6 +13,7 @@ from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import file_made_whole
 from nnunet_prosma.host.checkpoints import read_checkpoint
+from nnunet_prosma.host.schema import Architecture
 from nnunet_prosma.warm_start.fit import network_differences
 from nnunet_prosma.warm_start.transfer import transfer
 
@@ -132,10 +133,10 @@ def test_the_segmentation_layers_come_along_where_nnunet_leaves_them_out(tmp_pat
 
 
 def test_what_differs_between_two_networks_is_named():
-    plain = {"network_class_name": "x.PlainConvUNet", "arch_kwargs": {"n_stages": 3, "strides": [[1, 1]]}}
-    gated = {"network_class_name": "y.ProSMAUNet", "arch_kwargs": {**plain["arch_kwargs"], "gate": {"lam": 1}}}
+    plain = Architecture("x.PlainConvUNet", {"n_stages": 3, "strides": [[1, 1]]}, [])
+    gated = Architecture("y.ProSMAUNet", {**plain.arch_kwargs, "gate": {"lam": 1}}, [])
     assert not list(network_differences(plain, gated))
-    other = {"network_class_name": "x.ResidualEncoderUNet", "arch_kwargs": {"n_stages": 4, "strides": [[1, 1]]}}
+    other = Architecture("x.ResidualEncoderUNet", {"n_stages": 4, "strides": [[1, 1]]}, [])
     assert list(network_differences(plain, other)) == [
         "its network is a PlainConvUNet, the training's a ResidualEncoderUNet",
         "its n_stages is 3, the training's 4",

@@ -11,7 +11,7 @@ from torch import nn
 
 from nnunet_prosma.architectures.gated_unet import GatedUNet
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.warm_start.target import find_trainer
+from nnunet_prosma.host.trainers import find_trainer
 
 
 def build(plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any]) -> nn.Module:

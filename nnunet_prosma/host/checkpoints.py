@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.check import checked
+from nnunet_prosma.host.schema import CheckpointFacts
 
 _SCALAR = np.float64(0).__reduce__()[0]
 _SCALARS = [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]  # numpy 1 and 2 name it so
@@ -23,7 +26,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(PLAIN):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" not in str(error):
+        if "GLOBAL " not in str(error):
             raise InputError(f"{path} cannot be read as a checkpoint: it is cut off or damaged") from None
         named = str(error).split("GLOBAL ")[-1].split(" ")[0]
         raise InputError(
@@ -35,6 +38,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read as a checkpoint ({reason}): it is cut off or damaged") from None
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("network_weights"), dict):
         raise InputError(f"{path} must be a checkpoint of nnU-Net, a dict with network_weights")
+    if wrong := [key for key, value in checkpoint["network_weights"].items() if not isinstance(value, torch.Tensor)]:
+        raise InputError(f"{path}: network_weights/{wrong[0]} must be a tensor: it is no checkpoint of nnU-Net's")
     return checkpoint
 
 
@@ -46,3 +51,21 @@ def required(checkpoint: dict[str, Any], path: Path, *keys: str) -> Any:
             raise InputError(f"{path} lacks {'/'.join(keys)}, which nnU-Net v2 writes into each of its checkpoints")
         value = value[key]
     return value
+
+
+def facts_of(checkpoint: dict[str, Any], path: Path) -> CheckpointFacts:
+    """What the checkpoint says beside its weights, checked."""
+    said = {key: value for key, value in checkpoint.items() if key in CheckpointFacts.__struct_fields__}
+    return checked(said, CheckpointFacts, str(path))
+
+
+def require_fit(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
+    """Weights of another network are an InputError that names the first tensor that differs."""
+    state = network.state_dict()
+    for key in sorted(state.keys() | weights.keys()):
+        ours, theirs = (tuple(v[key].shape) if key in v else "missing" for v in (weights, state))
+        if ours != theirs:
+            raise InputError(
+                f"{path} does not fit the network of its trainer and plans: {key} is {ours} in the checkpoint, "
+                f"{theirs} in the network"
+            )

@@ -10,15 +10,14 @@ from nnunet_prosma.host.plans import Plans, Setup
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
-def folder_of(variable: str, use: str) -> Path:
-    """The folder that nnU-Net's environment variable names. use: what it is wanted for, as a sentence begins."""
+def folder_of(variable: str, otherwise: str = "") -> Path:
+    """The folder that nnU-Net's environment variable names. otherwise: what else the user can do, as in ", or ..."."""
     value = os.environ.get(variable)
     if not value:
-        raise InputError(f"{use}: the environment variable {variable} is not set; set it, as for nnU-Net")
-    folder = Path(value)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{use}: the environment variable {variable} must name a folder, and {value} is a file")
-    return folder
+        raise InputError(f"the environment variable {variable} is not set: set it as for nnU-Net{otherwise}")
+    if Path(value).exists() and not Path(value).is_dir():
+        raise InputError(f"the environment variable {variable} must name a folder, and {value} is a file")
+    return Path(value)
 
 
 def optional_folder(variable: str) -> Path | None:
@@ -43,7 +42,7 @@ def dataset_name(given: str) -> str:
 
 def preprocessed_folder(given: str) -> Path:
     """The data set's folder in nnUNet_preprocessed, which must be there."""
-    folder = folder_of("nnUNet_preprocessed", f"data set {given} cannot be looked up") / dataset_name(given)
+    folder = folder_of("nnUNet_preprocessed") / dataset_name(given)
     if not folder.is_dir():
         raise InputError(f"there is no data set {given}: {folder} does not exist; plan it first, as nnU-Net does")
     return folder
@@ -61,7 +60,7 @@ def planned_setup(given: str, plans: str, configuration: str) -> Setup:
 
 def results_folder(given: str, trainer: str, plans: str, configuration: str) -> Path:
     """Where nnU-Net puts this training, whether it is there or not: TRAINER__PLANS__CONFIGURATION."""
-    root = folder_of("nnUNet_results", "a trained model cannot be looked up (or name its folder)")
+    root = folder_of("nnUNet_results", ", or name the folder of the trained model")
     for name, value in (("trainer", trainer), ("plans", plans), ("configuration", configuration)):
         if not value or "/" in value or "\0" in value:
             raise InputError(f"the {name} must be a name, got {value!r}")

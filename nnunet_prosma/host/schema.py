@@ -142,12 +142,18 @@ class SummaryFile(Struct):
 
 
 class InitArguments(Struct):
-    """init_args of a checkpoint: what its trainer was made with."""
+    """init_args of a checkpoint: what its trainer was made with. Prediction needs no more than this."""
 
-    plans: dict[str, Any]
     configuration: str
-    dataset_json: dict[str, Any]
-    fold: int | str | None = None
+
+
+class CheckpointFacts(Struct):
+    """What a checkpoint says beside its weights."""
+
+    trainer_name: str
+    init_args: InitArguments
+    current_epoch: int = 0
+    inference_allowed_mirroring_axes: Any = None
 
 
 DebugFile = dict[str, str | int | float | bool | None]

@@ -132,23 +132,23 @@ class TrainedFolder:
         """The configuration as nnU-Net resolves it, with what the plans say for all configurations."""
         return self.setup.settings()
 
-    def require_checkpoints(self, folds: Sequence[str], checkpoint: str = FINAL) -> list[Path]:
+    def checkpoints(self, folds: Sequence[str], name: str = FINAL) -> list[Path]:
         """The checkpoint of each of these folds; one that is missing is an InputError."""
-        there = sorted(path.parent.name.removeprefix("fold_") for path in self.folder.glob(f"fold_*/{checkpoint}"))
-        if absent := [fold for fold in folds if fold not in there]:
-            raise InputError(
-                f"{self.folder} holds no {checkpoint} of fold {', '.join(absent)}; "
-                + (
-                    f"there is one of fold {', '.join(there)}: choose with -f"
-                    if there
-                    else "train it, or choose with -chk"
-                )
-            )
-        return [self.folder / f"fold_{fold}" / checkpoint for fold in folds]
+        return checkpoints_of(self.folder, folds, name)
 
 
-def read_trained(folder: Path) -> TrainedFolder:
-    """Plans and dataset.json are read and checked now, what the folds hold when it is asked for."""
+def checkpoints_of(folder: Path, folds: Sequence[str], name: str = FINAL) -> list[Path]:
+    """The checkpoint of each of these folds; one that is missing is an InputError."""
+    there = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob("fold_*/*") if path.name == name)
+    if absent := [fold for fold in folds if not (folder / f"fold_{fold}" / name).is_file()]:
+        known = f"there is one of fold {', '.join(there)}: choose with -f"
+        choice = known if there else "train it, or choose with -chk"
+        raise InputError(f"{folder} holds no {name} of fold {', '.join(absent)}; {choice}")
+    return [folder / f"fold_{fold}" / name for fold in folds]
+
+
+def require_trained(folder: Path) -> None:
+    """Anything but a folder with plans.json and dataset.json is an InputError."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: train this run first, or name another results folder")
     for name in ("plans.json", "dataset.json"):
@@ -157,18 +157,23 @@ def read_trained(folder: Path) -> TrainedFolder:
                 f"{folder} holds no {name}: it must be a model's folder TRAINER__PLANS__CONFIGURATION, which nnU-Net "
                 f"fills in training"
             )
+
+
+def read_trained(folder: Path, configuration: str | None = None) -> TrainedFolder:
+    """Plans and dataset.json are read and checked now, what the folds hold when it is asked for.
+
+    configuration is for who knows it from a checkpoint; else the folder's name tells it.
+    """
+    require_trained(folder)
     plans = Plans.read(folder / "plans.json")
     dataset = Dataset.read(folder / "dataset.json")
     folds = {fold.name: fold for path in sorted(folder.glob("fold_*")) if path.is_dir() and (fold := Fold(path))}
     if not folds:
         raise InputError(f"{folder} holds no fold_X: it must be the folder TRAINER__PLANS__CONFIGURATION of nnU-Net")
     parts = folder.resolve().name.split("__")
-    if len(parts) == 3:
-        trainer, configuration = parts[0], parts[2]
-    else:  # a folder that was renamed: nnU-Net's note on the training tells its configuration
-        trainer = folder.resolve().name
-        noted = (fold.debug.get("configuration_name") for fold in folds.values())
-        configuration = next((name for name in noted if name), "")
+    trainer, named = (parts[0], parts[2]) if len(parts) == 3 else (folder.resolve().name, "")
+    noted = (fold.debug.get("configuration_name") for fold in folds.values())
+    configuration = configuration or named or next((name for name in noted if name), "")
     if configuration not in plans.configurations:
         raise InputError(
             f"{folder}: its plans.json knows no configuration {configuration!r}; the folder's name must end in one"

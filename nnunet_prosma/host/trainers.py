@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from nnunet_prosma.errors import InputError
 
+STOCK = "nnUNetTrainer"
+"""nnU-Net's own trainer."""
+
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 

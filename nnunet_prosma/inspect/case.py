@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot, determine_num_input_channels
+from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_bytes
@@ -25,7 +25,7 @@ def inspect_case(
     data, properties = preprocess(predictor, case)
     seen = predictor.watch(data)
     segmentation = geometry.segmentation_in_image(predictor, seen.logits, properties)
-    ending = predictor.dataset_json["file_ending"]
+    ending = predictor.setup.dataset.file_ending
     files = [f"segmentations/{case.name}{ending}"]
     write_segmentation(predictor, segmentation, folder / files[0], properties)
     counted = geometry.looked_at(predictor, properties)
@@ -67,11 +67,11 @@ def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, 
     plans, configuration = predictor.plans_manager, predictor.configuration_manager
     labels = predictor.label_manager
     found = len(read_images(predictor, case))
-    channels = predictor.dataset_json.get("channel_names") or predictor.dataset_json.get("modality")
+    channels = predictor.setup.dataset.channel_names
     if found != len(channels):
         raise InputError(
             f"{case.name} has {found} channel{'s' * (found != 1)}, but the model was trained on {len(channels)} "
-            f"({', '.join(map(str, channels.values()))}): one file each, CASE_0000, CASE_0001, ..., as for "
+            f"({', '.join(channels)}): one file each, CASE_0000, CASE_0001, ..., as for "
             f"nnUNetv2_predict"
         )
     preprocessor = configuration.preprocessor_class(verbose=False)
@@ -80,13 +80,13 @@ def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, 
     )
     if case.previous:
         data = np.vstack((data, convert_labelmap_to_one_hot(seg[0], labels.foreground_labels, data.dtype)))
-    assert len(data) == determine_num_input_channels(plans, configuration, predictor.dataset_json)
+    assert len(data) == predictor.setup.input_channels
     return torch.from_numpy(data).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
 
 
 def read_images(predictor: WatchingPredictor, case: Case) -> np.ndarray:
     try:
-        images: np.ndarray = predictor.plans_manager.image_reader_writer_class().read_images(case.files)[0]
+        images: np.ndarray = predictor.setup.plans.reader().read_images(case.files)[0]
     except Exception as error:  # whatever a reader raises
         raise InputError(f"{case.name} cannot be read: {' '.join(str(error).split())}") from error
     return images
@@ -94,7 +94,7 @@ def read_images(predictor: WatchingPredictor, case: Case) -> np.ndarray:
 
 def read_truth(predictor: WatchingPredictor, case: Case, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        truth = predictor.plans_manager.image_reader_writer_class().read_seg(case.truth)[0][0]
+        truth = predictor.setup.plans.reader().read_seg(case.truth)[0][0]
     except Exception as error:  # whatever a reader raises
         raise InputError(f"{case.truth} cannot be read: {' '.join(str(error).split())}") from error
     if truth.shape != shape:
@@ -106,7 +106,7 @@ def read_truth(predictor: WatchingPredictor, case: Case, shape: tuple[int, ...])
 def write_segmentation(predictor: WatchingPredictor, segmentation: np.ndarray, path: Path, properties: Any) -> None:
     """By nnU-Net's writer, which may set a file of its own beside."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    predictor.plans_manager.image_reader_writer_class().write_seg(segmentation, str(path), properties)
+    predictor.setup.plans.reader().write_seg(segmentation, str(path), properties)
 
 
 def image_slices(predictor: WatchingPredictor, case: Case, view: Any) -> tuple[list[np.ndarray], tuple[float, float]]:

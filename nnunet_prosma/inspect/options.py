@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_prosma.arguments import add_quiet, command_parser
+from nnunet_prosma.arguments import add_device, add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 
 USAGE = """nnunet-prosma inspect -d DATASET -c CONFIGURATION -tr TRAINER -f FOLD -i IMAGES -o OUT [OPTIONS]
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="of a cascade: predictions of the stage before")
     add("-step_size", metavar="SHARE", type=float, default=0.5, help="of the sliding window; default: %(default)s")
     add("--disable_tta", action="store_true", help="no mirroring")
-    add("-device", choices=("cuda", "cpu", "mps"), help="default: cuda if there is one, else cpu")
+    add_device(parser)
     add("--not_on_device", action="store_true", help="keep the maps in the computer's memory, not on the device")
     add_quiet(parser, "--disable_progress_bar")
     add("--support", action="store_true", help="also write maps of the share of latent channels that survive")

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from nnunet_prosma.decoder import GatedDecoder
 from nnunet_prosma.gate import GateConfig, GateFields
+from nnunet_prosma.host.plans import Setup
 from nnunet_prosma.host.stand_ins import MoreHeads
 from nnunet_prosma.inspect.tally import GateTally
 from nnunet_prosma.watch.observe import bare, observe
@@ -69,6 +70,7 @@ class Watched(nn.Module):
 class WatchingPredictor(nnUNetPredictor):
     """nnU-Net's, but for what a prediction holds beside the logits."""
 
+    setup: Setup
     with_support: bool = False
     network: Any
     label_manager: Any

@@ -9,7 +9,7 @@ from nnunet_prosma.arguments import command_parser
 from nnunet_prosma.errors import InputError
 
 if TYPE_CHECKING:
-    from nnunet_prosma.warm_start.target import Setup
+    from nnunet_prosma.host.plans import Setup
     from nnunet_prosma.warm_start.transfer import Transfer
 
 
@@ -50,9 +50,15 @@ def warm_start(options: argparse.Namespace) -> str:
     """Write the file, and say what it holds and how to go on."""
     from nnunet_prosma.host.checkpoints import read_checkpoint
     from nnunet_prosma.warm_start.fit import allowed_differences, refuse_misfit
-    from nnunet_prosma.warm_start.target import build_network, trained_setup, wanted_setup
+    from nnunet_prosma.warm_start.target import (
+        build_network,
+        first_weight,
+        smallest_size,
+        trained_setup,
+        vanilla_network,
+        wanted_setup,
+    )
     from nnunet_prosma.warm_start.transfer import largest_difference, transfer
-    from nnunet_prosma.warm_start.vanilla import first_weight, smallest_size, vanilla_network
 
     checkpoint = read_checkpoint(options.checkpoint)
     trained = trained_setup(checkpoint, options.checkpoint)
@@ -60,7 +66,7 @@ def warm_start(options: argparse.Namespace) -> str:
     refuse_misfit(trained, wanted)
     network = build_network(options.tr, wanted)
     same_channels = trained.input_channels == wanted.input_channels
-    same_heads = trained.dataset_json["labels"] == wanted.dataset_json["labels"] and trained.heads == wanted.heads
+    same_heads = trained.dataset.said.labels == wanted.dataset.said.labels and trained.heads == wanted.heads
     done = transfer(
         network,
         checkpoint["network_weights"],
@@ -133,8 +139,8 @@ def describe(
         lines.append(f"logits differ from the checkpoint's by {done.logits_differ_by:.1e} of the largest")
     else:
         lines.append("logits differ from the checkpoint's, since layers are new")
-    name = wanted.plans["dataset_name"] if options.d is None else options.d
-    plans = "" if wanted.plans["plans_name"] == "nnUNetPlans" else f" -p {wanted.plans['plans_name']}"
+    name = wanted.plans.dataset if options.d is None else options.d
+    plans = "" if wanted.plans.name == "nnUNetPlans" else f" -p {wanted.plans.name}"
     lines.append(
         f"next: nnUNetv2_train {name} {wanted.configuration} FOLD{plans} -tr {options.tr} "
         f"-pretrained_weights {options.output}"

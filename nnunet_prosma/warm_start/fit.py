@@ -1,21 +1,21 @@
 """Whether a checkpoint's plans fit those of the training to come, and in what they differ."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.warm_start.target import Setup
+from nnunet_prosma.host.plans import Setup
+from nnunet_prosma.host.schema import Architecture
 
 ALLOWED = ("spacing", "patch_size", "normalization_schemes", "preprocessor_name", "image_reader_writer")
 """What may differ, as it may in nnU-Net's own -pretrained_weights, but is better known."""
 VARIABLE_ARGUMENTS = ("gate", "deep_supervision")
-TWINS = {"PlainConvUNet": "ProSMAUNet", "ResidualEncoderUNet": "ProSMAResEncUNet", "ResidualUNet": "ProSMAResUNet"}
-"""Plans may name the gated class of the network that was trained."""
 
 
 def refuse_misfit(trained: Setup, wanted: Setup) -> None:
     """The network of the wanted plans must be that of the trained ones: else which setting differs, and how."""
-    differences = list(network_differences(trained.settings()["architecture"], wanted.settings()["architecture"]))
+    architectures = (setup.said.architecture for setup in (trained, wanted))
+    differences = list(network_differences(*architectures))
     if differences:
         raise InputError(
             f"the checkpoint's plans do not fit: {'; '.join(differences)}; use the plans that it was trained with "
@@ -23,24 +23,36 @@ def refuse_misfit(trained: Setup, wanted: Setup) -> None:
         )
 
 
-def network_differences(trained: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    names = [v["network_class_name"].rpartition(".")[-1] for v in (trained, wanted)]
-    if names[0] != names[1] and TWINS.get(names[0]) != names[1]:
+def network_differences(trained: Architecture, wanted: Architecture) -> Iterator[str]:
+    """A sentence for each; plans may name the gated class of the network that was trained."""
+    names = [a.network_class_name.rpartition(".")[-1] for a in (trained, wanted)]
+    if names[0] != names[1] and _gated(trained.network_class_name) != names[1]:
         yield f"its network is a {names[0]}, the training's a {names[1]}"
-    ours, theirs = (v["arch_kwargs"] for v in (trained, wanted))
+    ours, theirs = trained.arch_kwargs, wanted.arch_kwargs
     for key in sorted(ours.keys() | theirs.keys()):
         if key not in VARIABLE_ARGUMENTS and ours.get(key) != theirs.get(key):
             yield f"its {key} is {ours.get(key)}, the training's {theirs.get(key)}"
 
 
+def _gated(network_class: str) -> str | None:
+    """The name of the gated class that stands for this one; None if there is none."""
+    from nnunet_prosma.architectures.twins import gated_twin
+
+    try:
+        return gated_twin(network_class).__name__
+    except ValueError:
+        return None
+
+
 def allowed_differences(trained: Setup, wanted: Setup) -> Iterator[str]:
-    ours, theirs = ({**s.plans, **s.settings()} for s in (trained, wanted))
+    ours, theirs = (setup.settings() for setup in (trained, wanted))
     for key in ALLOWED:
         if ours.get(key) != theirs.get(key):
             yield f"{key} was {ours.get(key)}, will be {theirs.get(key)}"
-    labels = [s.dataset_json.get("labels") for s in (trained, wanted)]
-    if labels[0] != labels[1]:
-        yield f"labels were {labels[0]}, will be {labels[1]}"
-    channels = [s.dataset_json.get("channel_names") for s in (trained, wanted)]
-    if channels[0] != channels[1]:
-        yield f"channels were {channels[0]}, will be {channels[1]}"
+    pairs: list[tuple[str, Any, Any]] = [
+        ("labels", trained.dataset.said.labels, wanted.dataset.said.labels),
+        ("channels", trained.dataset.said.channel_names, wanted.dataset.said.channel_names),
+    ]
+    for what, was, will_be in pairs:
+        if was != will_be:
+            yield f"{what} were {was}, will be {will_be}"
