@@ -36,15 +36,15 @@ NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
     [
         (0.1 + NOISE, r"^Over 40 cases, B has a better Dice of liver than A: 0\.597 against 0\.500, .*interval \+0"),
         (-0.1 + NOISE, r"B has a worse Dice of liver than A"),
-        (NOISE - NOISE.mean(), r"no difference in Dice of liver is shown .* includes 0\. That is not evidence"),
-        (0.1 + NOISE[:12], r"With fewer than 30 cases such an interval is rather too narrow"),
+        (NOISE - NOISE.mean(), r"no difference in Dice of liver is shown .* p = 1\.000\. That is not evidence"),
+        (0.1 + NOISE[:12], r"With fewer than 30 cases, rare large differences can be missed altogether"),
         (0.1 + NOISE[:5], r"^Over 5 cases, no conclusion: 5 cases are too few for an interval \(10 are needed\)"),
         (np.zeros(20), r"^Over 20 cases, B and A have the same Dice of liver in every case\.$"),
     ],
 )
-def test_the_verdict_claims_no_more_than_the_interval(tmp_path, monkeypatch, differences, says):
+def test_the_verdict_claims_no_more_than_test_and_interval_show(tmp_path, monkeypatch, differences, says):
     monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
-    sentence = differing(tmp_path, differences)["verdicts"]["B"]
+    sentence = differing(tmp_path, differences)["verdicts"]["B"]["sentence"]
     assert re.search(says, sentence), sentence
 
 
@@ -70,14 +70,26 @@ def test_wins_losses_and_large_losses_are_counted_in_the_direction_of_the_metric
     assert rows[0]["worse"] == 2
 
 
-def test_holm_is_over_all_labels_and_metrics_and_apart_for_the_question_asked_beforehand(tmp_path, monkeypatch):
+def test_the_question_asked_beforehand_is_a_family_of_its_own_and_gates_all_others(tmp_path, monkeypatch):
     monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
     runs = [random_run(tmp_path, t, cases=40, labels=2, seed=s) for s, t in enumerate(("A", "B", "C"))]
     rows = json.loads((report(tmp_path, *runs) / "summary.json").read_text())["statistics"]
-    assert [r["candidate"] for r in rows if r["primary"]] == ["B", "C"]
-    for family in ([r for r in rows if r["primary"]], [r for r in rows if not r["primary"]]):
-        smallest = min(family, key=lambda r: r["wilcoxon"]["p"])
-        assert smallest["p_holm"] == pytest.approx(min(1, len(family) * smallest["wilcoxon"]["p"]))
+    first = {r["candidate"]: r for r in rows if r["role"] == "primary"}
+    assert list(first) == ["B", "C"]
+    assert all(r["mean_interval"]["level"] == pytest.approx(0.975) for r in first.values())
+    assert max(r["p_corrected"] for r in first.values()) == max(r["p"] for r in first.values())
+    others = [r for r in rows if r["role"] == "secondary"]
+    assert {r["metric"] for r in others} == {"dice", "volume"}
+    assert all(r["p_corrected"] >= max(r["p"], first[r["candidate"]]["p_corrected"]) for r in others)
+    assert all(r["p"] is None for r in rows if r["metric"] == "iou")
+
+
+def test_where_the_test_alone_sees_a_difference_nothing_is_claimed_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
+    found = differing(tmp_path, [0.3] * 4 + [0.001] * 6)["verdicts"]["B"]
+    assert (found["outcome"], found["agree"]) == ("no difference shown", False)
+    assert "The test alone would call it a difference" in found["sentence"]
+    assert "better" not in found["sentence"]
 
 
 def test_two_reports_of_the_same_runs_are_the_same(tmp_path):

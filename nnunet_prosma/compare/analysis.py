@@ -1,7 +1,7 @@
 """Everything a report says, computed once; the pages, tables and plots only show it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_prosma.compare.cost import Cost, cost
@@ -11,7 +11,7 @@ from nnunet_prosma.compare.paired import Row, paired_rows
 from nnunet_prosma.compare.setups import compare_setups
 from nnunet_prosma.compare.summaries import Case, read_cases
 from nnunet_prosma.compare.table import CaseTable, build_table
-from nnunet_prosma.compare.verdict import verdict
+from nnunet_prosma.compare.verdict import Verdict, verdict
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.runs import Run
@@ -35,8 +35,8 @@ class Analysis:
     rows: list[Row]
     empty: list[EmptyCounts]
     costs: list[Cost]
-    verdicts: dict[str, str]
-    settings: dict[str, object] = field(default_factory=dict)
+    verdicts: dict[str, Verdict]
+    settings: Mapping[str, object]
 
     @property
     def table(self) -> CaseTable:
@@ -64,7 +64,7 @@ def load(runs: Sequence[Run], folds: Sequence[str] | None, allowed: Sequence[str
     return Loaded(list(runs), common, cases, findings, table)
 
 
-def analyse(loaded: Loaded, primary: str, seed: int) -> Analysis:
+def analyse(loaded: Loaded, primary: str, seed: int, settings: Mapping[str, object]) -> Analysis:
     rows = paired_rows(loaded.table, primary, seed)
     return Analysis(
         loaded=loaded,
@@ -72,6 +72,7 @@ def analyse(loaded: Loaded, primary: str, seed: int) -> Analysis:
         empty=count_empty(loaded.table),
         costs=[cost(run, loaded.folds) for run in loaded.runs],
         verdicts={row.candidate: verdict(row) for row in rows if row.primary},
+        settings=settings,
     )
 
 

@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     runs = read_runs(folders)
     with folder_made_whole(options.output, "compare", kept=(CACHE,)) as folder:
         analysis = compare(options, runs, folder)
-    for sentence in analysis.verdicts.values():
-        print(sentence)
+    for verdict in analysis.verdicts.values():
+        print(verdict.sentence)
     print(options.output / "report.html")
     return 0
 
@@ -54,8 +54,7 @@ def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) ->
         cache = options.output / CACHE if options.cache is None else options.cache / Path(CACHE).name
         add_surfaces(loaded, wanted, cache, options.workers, options.allow)
     table.metrics = with_worse_by(table.metrics, options.worse_by)
-    analysis = analyse(loaded, options.primary, options.seed)
-    analysis.settings = settings
+    analysis = analyse(loaded, options.primary, options.seed, settings)
     write_report(analysis, folder, plots=not options.tables_only, images=not options.no_images)
     return analysis
 

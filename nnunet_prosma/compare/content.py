@@ -7,7 +7,7 @@ import numpy as np
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.results import digits, results
 from nnunet_prosma.compare.section import LONG, Section, Table
-from nnunet_prosma.statistics.bootstrap import MINIMUM
+from nnunet_prosma.statistics.studentised import MINIMUM
 
 
 def title(analysis: Analysis) -> str:
@@ -113,10 +113,9 @@ def _ratio(value: float | None, first: float | None) -> str:
 
 def method(analysis: Analysis) -> Section:
     text = [
-        f"Intervals are drawn with the seed {analysis.settings.get('seed')}; fewer than {MINIMUM} cases get none. An "
-        f"interval marked * is of percentiles, because ties leave BCa undefined. Pairs without a difference do not "
-        f"enter Wilcoxon's test; it is exact up to 50 pairs without ties, by enumeration up to 13 pairs with ties, and "
-        f"a normal approximation with tie and continuity correction beyond.",
+        f"Intervals and signs are drawn with the seed {analysis.settings.get('seed')}; fewer than {MINIMUM} cases get "
+        f"no interval. The signs are enumerated where they are few (up to 14 cases that differ). An interval of a "
+        f"median is made of two of the ordered differences.",
     ]
     if tolerance := analysis.settings.get("tolerance"):
         text.append(

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add("--allow", nargs="+", default=[], choices=list(KINDS), metavar="KIND", help=HELP["allow"])
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
     add("--cache", type=Path, help="folder of what was measured before (default: REPORT/cache)")
-    add("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    add("--seed", type=int, default=0, help="of the resamples and signs that are drawn (default: 0)")
     add_quiet(parser)
     return parser
 

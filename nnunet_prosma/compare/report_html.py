@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def write_html(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Sequence[Picture], output: Path) -> None:
     parts = list(sections(analysis))
     body = [_section(parts[0], plots)]
-    body += [f'<p class="verdict">{escape(sentence)}</p>' for sentence in analysis.verdicts.values()]
+    body += [f'<p class="verdict">{escape(verdict.sentence)}</p>' for verdict in analysis.verdicts.values()]
     body.append(f'<p class="caveat">{escape(CAVEAT)}</p>')
     body += [_section(part, plots) for part in parts[1:-1]]
     if pictures:

@@ -19,7 +19,7 @@ def write_markdown(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Seque
     lines = [f"# {_text(title(analysis))}", ""]
     first, *others = sections(analysis)
     lines += _section(first, plots)
-    lines += [f"**{_text(sentence)}**\n" for sentence in analysis.verdicts.values()]
+    lines += [f"**{_text(verdict.sentence)}**\n" for verdict in analysis.verdicts.values()]
     lines += [CAVEAT, ""]
     for section in others:
         lines += _section(section, plots)

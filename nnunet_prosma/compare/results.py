@@ -4,8 +4,8 @@ from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.paired import MEAN, Row, Spread
 from nnunet_prosma.compare.section import LONG, Section, Table
 from nnunet_prosma.compare.table import Metric
-from nnunet_prosma.compare.verdict import number
-from nnunet_prosma.statistics.bootstrap import MINIMUM, RESAMPLES, Interval
+from nnunet_prosma.compare.verdict import number, p_digits, percent
+from nnunet_prosma.statistics.studentised import LEVEL, MINIMUM, Interval
 
 COLUMNS = (
     "cases",
@@ -13,8 +13,8 @@ COLUMNS = (
     "mean ± SD",
     "mean difference",
     "p",
-    "p (Holm)",
-    "better / equal / worse",
+    "p (corrected)",
+    "ahead / equal / behind",
     "baseline median",
     "median",
     "median difference",
@@ -23,6 +23,8 @@ COLUMNS = (
 
 def results(analysis: Analysis) -> Section:
     primary = analysis.primaries[0].metric
+    interval = next((row.mean_interval for row in analysis.primaries if row.mean_interval), None)
+    level = percent(interval.level if interval else LEVEL)
     tables = []
     if len(analysis.table.labels) >= LONG:
         tables.append(_overview(analysis))
@@ -31,13 +33,15 @@ def results(analysis: Analysis) -> Section:
             rows = [r for r in analysis.rows if r.metric is metric and r.candidate == candidate]
             better = "larger" if metric.better > 0 else "smaller"
             title = f"{metric.title}{_unit(metric)}: {candidate} against {analysis.table.runs[0]} ({better} is better)"
-            header = ("label", *COLUMNS[:-3], f"worse by > {metric.worse_by:g} {metric.unit}".strip(), *COLUMNS[-3:])
+            header = ("label", *COLUMNS[:-3], f"behind by > {metric.worse_by:g} {metric.unit}".strip(), *COLUMNS[-3:])
             folded = len(rows) > LONG or metric is not primary
             tables.append(Table(title, header, [(row.label, *_result(row)) for row in rows], folded))
     note = (
-        f"Differences are run minus baseline, with 95 % BCa bootstrap intervals over cases ({RESAMPLES} resamples). "
-        f"p is Wilcoxon's signed-rank test; p (Holm) is corrected over all labels and metrics of this page. "
-        f"The first row of {primary.title} is the one question asked beforehand: it is corrected over the runs alone."
+        f"Differences are run minus baseline. The first row of {primary.title} is the one question asked beforehand, "
+        f"and the verdict is about it alone: its p is corrected over the runs, and its interval has the level that so "
+        f"many runs ask for ({level}). All other rows describe: their intervals hold each for itself (95 %), their p "
+        f"is corrected over all of them and is never smaller than that of the first row. p is the sign-flip test of "
+        f"the mean difference; IoU beside Dice asks nothing new and has none."
     )
     return Section("Results", [note], tables=tables, plots=("difference",))
 
@@ -45,7 +49,7 @@ def results(analysis: Analysis) -> Section:
 def _overview(analysis: Analysis) -> Table:
     """Only the means over labels, where there are many labels."""
     rows = [row for row in analysis.rows if row.label == MEAN]
-    header = ("metric", *COLUMNS[:-3], "worse by", *COLUMNS[-3:])
+    header = ("metric", *COLUMNS[:-3], "behind by", *COLUMNS[-3:])
     lines = [(f"{row.candidate}: {row.metric.title}{_unit(row.metric)}", *_result(row)) for row in rows]
     return Table(f"Mean over labels, against {analysis.table.runs[0]}", header, lines)
 
@@ -65,8 +69,8 @@ def _result(row: Row) -> tuple[str, ...]:
         _spread(a, row),
         _spread(b, row),
         _difference(row.mean_difference, row.mean_interval, row),
-        p_value(row.test.p) if row.test.p is not None else row.test.method,
-        p_value(row.p_holm),
+        p_value(row.test.p) if row.test.p is not None else row.test.reason,
+        p_value(row.test.corrected),
         f"{row.wins} / {row.ties} / {row.losses}",
         f"{row.worse} ({row.worse / row.n:.0%})",
         digits(a.median, row),
@@ -88,13 +92,12 @@ def _difference(value: float | None, interval: Interval | None, row: Row) -> str
         return "–"
     centre = number(value, row, True).removesuffix(row.metric.unit).strip()
     if interval is None:
-        return f"{centre} ({f'no interval: {row.n} < {MINIMUM} cases' if row.n < MINIMUM else 'all equal'})"
+        return f"{centre} ({f'no interval: {row.n} < {MINIMUM} cases' if row.n < MINIMUM else 'too few differ'})"
     low, high = (number(v, row, True).removesuffix(row.metric.unit).strip() for v in (interval.low, interval.high))
-    mark = "" if interval.method == "BCa" else " *"
-    return f"{centre} [{low}, {high}]{mark}"
+    return f"{centre} [{low}, {high}]"
 
 
 def p_value(p: float | None) -> str:
     if p is None:
         return "–"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else p_digits(p)

@@ -16,7 +16,8 @@ from nnunet_prosma.compare.paired import Row
 from nnunet_prosma.compare.table import CaseTable, Metric
 from nnunet_prosma.compare.verdict import CAVEAT
 from nnunet_prosma.files import write_json, write_text
-from nnunet_prosma.statistics.bootstrap import LEVEL, RESAMPLES
+from nnunet_prosma.statistics.sign_flip import FLIPS
+from nnunet_prosma.statistics.studentised import LEVEL, RESAMPLES
 
 MASKS = {(True, True): "both empty", (True, False): "only truth empty", (False, True): "only prediction empty"}
 
@@ -57,7 +58,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
     table, loaded = analysis.table, analysis.loaded
     content = {
         "nnunet_prosma": __version__,
-        "settings": {"bootstrap_resamples": RESAMPLES, "level": LEVEL, **analysis.settings},
+        "settings": {"bootstrap_resamples": RESAMPLES, "sign_flips": FLIPS, "level": LEVEL, **analysis.settings},
         "runs": [
             {"name": r.name, "folder": str(r.folder), "dataset": r.dataset, "configuration": r.configuration}
             for r in loaded.runs
@@ -66,7 +67,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "cases": len(table.cases),
         "labels": table.labels,
         "findings": [asdict(f) for f in loaded.findings],
-        "verdicts": analysis.verdicts,
+        "verdicts": {name: asdict(verdict) for name, verdict in analysis.verdicts.items()},
         "caveat": CAVEAT,
         "empty_masks": [asdict(e) for e in analysis.empty],
         "nnunet_mean_dice": {run: _nnunet_means(table, r) for r, run in enumerate(table.runs)},
@@ -84,6 +85,7 @@ def row_summary(row: Row) -> dict[str, Any]:
         "unit": row.metric.unit,
         "label": row.label,
         "primary": row.primary,
+        "role": row.role,
         "n": row.n,
         "left_out": row.left_out,
         "baseline_values": asdict(row.spreads[0]) if row.spreads else None,
@@ -92,8 +94,10 @@ def row_summary(row: Row) -> dict[str, Any]:
         "mean_interval": asdict(row.mean_interval) if row.mean_interval else None,
         "median_difference": row.median_difference,
         "median_interval": asdict(row.median_interval) if row.median_interval else None,
-        "wilcoxon": asdict(row.test),
-        "p_holm": row.p_holm,
+        "p": row.test.p,
+        "p_corrected": row.test.corrected,
+        "no_test": row.test.reason,
+        "wilcoxon": asdict(row.wilcoxon),
         "wins": row.wins,
         "ties": row.ties,
         "losses": row.losses,

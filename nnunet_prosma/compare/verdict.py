@@ -1,47 +1,113 @@
-"""The sentence that a person can quote. It claims what the interval of the primary metric says, and no more."""
+"""The sentence that a person can quote: only of the primary row, and only where test and interval agree."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 from nnunet_prosma.compare.paired import MEAN, Row
-from nnunet_prosma.statistics.bootstrap import MINIMUM
+from nnunet_prosma.statistics.studentised import LEVEL, MINIMUM
 
+ALPHA = round(1 - LEVEL, 12)
 NARROW = 30
-"""Below so many cases the interval covers the truth in less than 94 of 100 repeats (docs/compare.md)."""
+"""Below so many cases rare large differences can be missed altogether, and then the interval is too narrow."""
 CAVEAT = (
-    "The interval tells how much the result depends on the choice of cases. It does not tell how much it would change "
-    "if the runs were trained again, nor whether it holds for another data set; folds share training cases."
+    "The verdict is about these trained models: the interval tells how much the result depends on the choice of cases. "
+    "It does not tell how much it would change if the runs were trained again, nor whether it holds for another data "
+    "set; folds share training cases."
 )
+Outcome = Literal["better", "worse", "no difference shown", "identical", "no conclusion"]
 
 
-def verdict(row: Row) -> str:
-    """On the primary row of a run."""
-    metric = row.metric
-    what = metric.title + (f" ({MEAN})" if row.label == MEAN else f" of {row.label}")
-    if row.n == 0 or row.mean_difference is None or row.spreads is None:
+@dataclass(frozen=True)
+class Verdict:
+    """On one run against the baseline. agree: whether test and interval say the same; None where one is missing."""
+
+    baseline: str
+    candidate: str
+    outcome: Outcome
+    agree: bool | None
+    sentence: str
+
+
+def verdict(row: Row) -> Verdict:
+    """On the primary row of a run. "better" and "worse" need a corrected p below 5 % and an interval clear of 0."""
+    outcome, agree = judge(row)
+    return Verdict(row.baseline, row.candidate, outcome, agree, sentence(row, outcome))
+
+
+def judge(row: Row) -> tuple[Outcome, bool | None]:
+    if row.n and row.ties == row.n:
+        return "identical", None
+    if row.n < MINIMUM or row.mean_difference is None or (row.mean_interval is None and row.test.corrected is None):
+        return "no conclusion", None
+    by_interval = row.mean_interval is not None and not row.mean_interval.low <= 0 <= row.mean_interval.high
+    by_test = row.test.corrected is not None and row.test.corrected < ALPHA
+    if by_interval and by_test:
+        return ("better" if row.mean_difference * row.metric.better > 0 else "worse"), True
+    known = row.mean_interval is not None and row.test.corrected is not None
+    return "no difference shown", (by_interval == by_test) if known else None
+
+
+def sentence(row: Row, outcome: Outcome) -> str:
+    what = row.metric.title + (f" ({MEAN})" if row.label == MEAN else f" of {row.label}")
+    if row.mean_difference is None or row.spreads is None:
         return f"{row.candidate} cannot be compared with {row.baseline}: no case has a defined {what}."
-    means = " against ".join(number(s.mean, row) for s in reversed(row.spreads))
     scope = f"Over {row.n} case{'' if row.n == 1 else 's'}"
-    count = f"better in {row.wins}, equal in {row.ties}, worse in {row.losses}"
-    if row.ties == row.n:
+    if outcome == "identical":
         return f"{scope}, {row.candidate} and {row.baseline} have the same {what} in every case."
+    count = f"ahead in {row.wins} of them, equal in {row.ties}, behind in {row.losses}"
+    if outcome == "no conclusion":
+        return (
+            f"{scope}, no conclusion: {why_none(row)}. The {what} of {row.candidate} is "
+            f"{number(row.spreads[1].mean, row)} on average, that of {row.baseline} "
+            f"{number(row.spreads[0].mean, row)} ({count})."
+        )
+    means = " against ".join(number(s.mean, row) for s in reversed(row.spreads))
+    found = f"{means}, mean difference {number(row.mean_difference, row, True)}, {span(row)}, {p_text(row)}"
+    few = f" With fewer than {NARROW} cases, rare large differences can be missed altogether." if row.n < NARROW else ""
+    if outcome == "no difference shown":
+        return (
+            f"{scope}, no difference in {what} is shown between {row.candidate} and {row.baseline}: {found}. "
+            f"{disagreement(row)}That is not evidence that they are equal: differences within the interval remain "
+            f"possible ({count}).{few}"
+        )
+    return f"{scope}, {row.candidate} has a {outcome} {what} than {row.baseline}: {found} ({count}).{few}"
+
+
+def why_none(row: Row) -> str:
+    if row.n < MINIMUM:
+        return f"{row.n} cases are too few for an interval ({MINIMUM} are needed)"
+    return f"only {row.test.differing} of them differ, too few for a test or an interval"
+
+
+def disagreement(row: Row) -> str:
+    """Said where the test alone, or the interval alone, would call it a difference."""
+    agree = judge(row)[1]
+    if agree is not False or row.mean_interval is None:
+        return ""
+    alone = "interval" if not row.mean_interval.low <= 0 <= row.mean_interval.high else "test"
+    return f"The {alone} alone would call it a difference; test and interval do not agree, so nothing is claimed. "
+
+
+def span(row: Row) -> str:
     if row.mean_interval is None:
-        why = f"{row.n} cases are too few for an interval ({MINIMUM} are needed)" if row.n < MINIMUM else "no interval"
-        return (
-            f"{scope}, no conclusion: {why}. The {what} of {row.candidate} is {number(row.spreads[1].mean, row)} on "
-            f"average, that of {row.baseline} {number(row.spreads[0].mean, row)} ({count})."
-        )
-    low, high = row.mean_interval.low, row.mean_interval.high
-    few = f" With fewer than {NARROW} cases such an interval is rather too narrow." if row.n < NARROW else ""
-    span = f"95 % interval {number(low, row, True)} to {number(high, row, True)}"
-    if low <= 0 <= high:
-        return (
-            f"{scope}, no difference in {what} is shown between {row.candidate} and {row.baseline}: {means}, mean "
-            f"difference {number(row.mean_difference, row, True)}, {span}, which includes 0. That is not evidence that "
-            f"they are equal: differences within the interval remain possible ({count}).{few}"
-        )
-    good = (row.mean_difference > 0) == (metric.better > 0)
-    return (
-        f"{scope}, {row.candidate} has a {'better' if good else 'worse'} {what} than {row.baseline}: {means}, mean "
-        f"difference {number(row.mean_difference, row, True)}, {span} ({count}).{few}"
-    )
+        return "no interval (too few cases differ)"
+    low, high, level = row.mean_interval.low, row.mean_interval.high, row.mean_interval.level
+    return f"{percent(level)} interval {number(low, row, True)} to {number(high, row, True)}"
+
+
+def percent(level: float) -> str:
+    return f"{100 * level:.4g} %"
+
+
+def p_text(row: Row) -> str:
+    if row.test.corrected is None:
+        return row.test.reason
+    return "p < 0.001" if row.test.corrected < 0.001 else f"p = {p_digits(row.test.corrected)}"
+
+
+def p_digits(p: float) -> str:
+    """Three digits, and a fourth where three would hide on which side of 5 % it lies."""
+    return f"{p:.4f}" if round(p, 3) == ALPHA and p != ALPHA else f"{p:.3f}"
 
 
 def number(value: float | None, row: Row, signed: bool = False) -> str:

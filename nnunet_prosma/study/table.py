@@ -91,8 +91,8 @@ def differences(study: Study, reports: Mapping[str, Path]) -> Iterator[str]:
     header = ["cases of", "method", "n", "per-image Dice minus that of " + study.arms[0].row, "95 % interval", "p"]
     yield "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows])
     yield (
-        "In percentage points, with the BCa bootstrap interval over the cases and Wilcoxon's p, corrected over the "
-        "methods (Holm), of nnunet-prosma compare: "
+        "In percentage points, with the studentised bootstrap interval over the cases and the sign-flip test's p, both "
+        "corrected over the methods, of nnunet-prosma compare: "
         + ", ".join(
             f"[{name}]({report.relative_to(report.parent.parent)}/report.html)" for name, report in reports.items()
         )
@@ -104,7 +104,7 @@ def difference(row: Mapping[str, Any]) -> list[str]:
     interval = row["mean_interval"]
     shown = f"{100 * interval['low']:+.2f} to {100 * interval['high']:+.2f}" if interval else "–"
     value = row["mean_difference"]
-    p = row["p_holm"]
+    p = row["p_corrected"]
     return [
         str(row["n"]),
         "–" if value is None else f"{100 * value:+.2f}",
