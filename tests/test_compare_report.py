@@ -9,7 +9,6 @@ from browser import CHROMIUM, Browser
 from compare_workspace import counts, random_run, write_run
 
 from nnunet_prosma.command import main
-from nnunet_prosma.compare.pictures import crop, most_different_slice
 from nnunet_prosma.report.drawing import for_page
 
 
@@ -112,20 +111,6 @@ def test_names_from_files_cannot_break_the_page(tmp_path):
 def test_a_plot_in_a_page_has_its_colours_and_ids_of_its_own():
     inline = for_page('<?xml?><svg width="9pt" height="9pt"><path id="a" fill="#1b1b1e"/><use href="#a"/></svg>', "n")
     assert inline == '<svg><path id="n-a" fill="var(--ink)"/><use href="#n-a"/></svg>'
-
-
-def test_the_slice_shown_is_the_one_where_the_answers_differ_most():
-    a, b = np.zeros((2, 5, 4, 4))
-    b[3, :2, 0] = 1
-    b[1, 0, 0] = 1
-    assert most_different_slice(a, b) == 3
-    assert most_different_slice(a, a) == 2
-
-
-def test_a_picture_shows_what_is_segmented_and_its_surroundings():
-    mask = np.zeros((100, 100), bool)
-    mask[40:60, 10:14] = True
-    assert crop(mask) == (slice(27, 73), slice(1, 23))
 
 
 SIZES = [(5, 1), (50, 5), (1000, 1), (50, 40)]

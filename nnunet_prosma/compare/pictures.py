@@ -1,16 +1,15 @@
 """The largest regressions and gains: the slice in which two runs differ most, with image, truth, and both answers."""
 
+import glob
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.patches import Patch
 
 from nnunet_prosma.compare.add_surfaces import find_truth, reader_of
 from nnunet_prosma.compare.analysis import Analysis
@@ -18,13 +17,25 @@ from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.summaries import Case
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.host.datasets import optional_folder
+from nnunet_prosma.host.directions import directions
+from nnunet_prosma.host.labels import LabelKey, parts_of
 from nnunet_prosma.host.runs import Run
 from nnunet_prosma.report.drawing import STYLE, figure, shorten
+from nnunet_prosma.report.orientation import Display, display
+from nnunet_prosma.report.overlay import edge_letters, hatch, legend_entries, painted
+from nnunet_prosma.report.shade import in_colour, shaded
 
-LEGEND = 9
-"""Labels named under a picture."""
 MARGIN = 0.25
 """Of the size of what is segmented, on each side of it."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Truth and both predictions as their files hold them, what of them is ignored, and how they are turned."""
+
+    volumes: list[np.ndarray]
+    ignored: np.ndarray
+    view: Display
 
 
 def with_pictures(analysis: Analysis, largest: Sequence[Picture], folder: Path) -> list[Picture]:
@@ -42,87 +53,97 @@ def _picture(analysis: Analysis, picture: Picture) -> Picture:
     runs = [analysis.loaded.runs[0], analysis.loaded.runs[candidate]]
     cases = [analysis.loaded.cases[0][name], analysis.loaded.cases[candidate][name]]
     try:
-        masks, spacing = read_masks(runs, cases)
+        masks = read_masks(runs, cases)
     except Exception as error:  # whatever a reader raises: the numbers stay worth showing
         return replace(picture, about=f"{about} No picture: {error}")
-    image = read_image(runs[0], name, masks[0].shape)
-    z = most_different_slice(masks[1], masks[2])
-    about += f" Slice {z + 1} of {len(masks[0])}." if len(masks[0]) > 1 else ""
+    image = read_image(runs[0], name, masks.volumes[0].shape)
+    labels = {key: label for key, label in runs[0].labels.items() if key in analysis.table.keys}
+    number = most_different(masks, list(labels))
+    count = masks.ignored.shape[masks.view.axis]
+    about += f" {_first_large(masks.view.number(number, count))}." if count > 1 else ""
     about += "" if image is not None else " The image itself was not found in nnUNet_raw."
     titles = ["image", "ground truth", row.baseline, row.candidate]
-    names = {key: label for key, label in runs[0].labels.items() if isinstance(key, int)}
-    grey = None if image is None else (image[z], *np.percentile(image, (0.5, 99.5)))
-    png = render(grey, [m[z] for m in masks], titles, spacing[1:], names)
-    return replace(picture, about=about, png=png)
+    return replace(picture, about=about, png=render(image, masks, number, titles, labels))
 
 
-def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> tuple[list[np.ndarray], list[float]]:
-    """Truth and both predictions, (slices, rows, columns) each, and the spacing."""
+def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> Masks:
     reader = reader_of(runs[0])
     truth = find_truth(runs[0], cases[0].truth)
     for path in (truth, *(c.prediction for c in cases)):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing")
     read = [reader.read_seg(str(p)) for p in (truth, cases[0].prediction, cases[1].prediction)]
-    masks = [array[0] for array, _ in read]
-    if len({m.shape for m in masks}) > 1:
+    volumes = [array[0] for array, _ in read]
+    if len({v.shape for v in volumes}) > 1:
         raise ValueError("the sizes of truth and predictions differ")
-    return masks, list(read[0][1]["spacing"])
+    properties = read[0][1]
+    ignored = np.zeros(volumes[0].shape, bool)
+    if runs[0].ignore_label is not None:
+        ignored = volumes[0] == runs[0].ignore_label
+    view = display(volumes[0].shape, properties["spacing"], directions(properties))
+    return Masks(volumes, ignored, view)
 
 
 def read_image(run: Run, case: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The first channel of the raw image, None if it is not there."""
+    """The raw image in greys or colours, None if it is not there."""
     raw = optional_folder("nnUNet_raw")
     if raw is None:
         return None
-    path = raw / run.dataset / os.path.expandvars(run.setup.dataset.files_of(case)[0])
-    if not path.is_file():
+    first, *more = (raw / run.dataset / os.path.expandvars(file) for file in run.setup.dataset.files_of(case))
+    if not more:
+        ending = f"_0000{run.file_ending}"
+        stem = glob.escape(first.name.removesuffix(ending))
+        more = sorted(set(first.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{run.file_ending}")) - {first})
+    if not first.is_file():
         return None
     try:
-        image = reader_of(run).read_images([str(path)])[0]
+        image, properties = reader_of(run).read_images([str(file) for file in (first, *more)])
     except Exception:  # a picture without its image is still a picture
         return None
-    return image[0] if image.shape[1:] == shape else None
+    colour = in_colour(run.setup.dataset.channel_names, properties)
+    return shaded(image, colour) if image.shape[1:] == shape else None
 
 
-def most_different_slice(a: np.ndarray, b: np.ndarray) -> int:
-    """Along the first axis; the middle one if they are the same."""
-    counts = (a != b).sum((1, 2))
-    return int(counts.argmax()) if counts.any() else len(a) // 2
+def most_different(masks: Masks, keys: Sequence[LabelKey]) -> int:
+    """The slice in which the answers differ in most voxels that count; without a difference, the middle one."""
+    _, a, b = masks.volumes
+    parts = [parts_of(key) for key in keys]
+    differs = np.zeros(a.shape, bool)
+    for part in parts:
+        differs |= np.isin(a, part) != np.isin(b, part)
+    differs &= ~masks.ignored
+    counts = differs.sum(tuple(axis for axis in range(3) if axis != masks.view.axis))
+    return int(counts.argmax()) if counts.any() else len(counts) // 2
 
 
 def render(
-    image: tuple[np.ndarray, float, float] | None,
-    masks: Sequence[np.ndarray],
-    titles: Sequence[str],
-    spacing: Sequence[float],
-    names: Mapping[int, str],
+    image: np.ndarray | None, masks: Masks, number: int, titles: Sequence[str], labels: Mapping[LabelKey, str]
 ) -> bytes:
-    """Two by two: the image with its darkest and brightest grey, then the masks over it; cut to what is segmented."""
-    window = crop(np.any([m != 0 for m in masks], axis=0))
-    cuts = [m[window] for m in masks]
-    shape, aspect = cuts[0].shape, spacing[0] / spacing[1]
-    labels = max(1, int(max(m.max() for m in masks)))
-    tab = matplotlib.colormaps["tab20" if labels > 10 else "tab10"]
-    colours = ListedColormap([tab(i % tab.N) for i in range(labels)])
-    present = [k for k in sorted({int(v) for cut in cuts for v in np.unique(cut)}) if k in names][:LEGEND]
+    """Two by two: the image, then truth and answers over it; cut to what is segmented and counts."""
+    view, keys = masks.view, list(labels)
+    known = [part for key in keys for part in parts_of(key)]
+    ignored = view.cut(masks.ignored, number)
+    cuts = [np.where(ignored, 0, view.cut(volume, number)) for volume in masks.volumes]
+    window = crop(np.any([np.isin(cut, known) for cut in cuts], axis=0))
+    ignored, cuts = ignored[window], [cut[window] for cut in cuts]
+    shape = ignored.shape
+    grey = np.zeros(shape) if image is None else view.cut(image, number)[window]
+    present = [key for key in keys if any(np.isin(cut, parts_of(key)).any() for cut in cuts)]
     with matplotlib.rc_context(STYLE):
-        lines = (len(present) + 2) // 3
-        page = figure(4.3 * min(2.0, max(0.5, aspect * shape[0] / shape[1])) + 0.5 + 0.22 * lines)
+        entries = legend_entries(present, labels, bool(ignored.any()))
+        lines = (len(entries) + 2) // 3
+        page = figure(4.3 * min(2.0, max(0.5, view.aspect * shape[0] / shape[1])) + 0.5 + 0.22 * lines)
         for index, title in enumerate(titles):
             axes = page.add_subplot(2, 2, index + 1)
             axes.set_title(fill(shorten(title, 44), 22), loc="left")  # trainers have long names without a space
             axes.set(xticks=[], yticks=[])
-            grey, dark, bright = (np.zeros(shape), 0.0, 1.0) if image is None else (image[0][window], *image[1:])
-            axes.imshow(grey, cmap="gray", vmin=dark, vmax=bright, aspect=aspect)
+            shown = painted(grey, cuts[index - 1] if index else np.zeros(shape), keys)
+            axes.imshow(shown, aspect=view.aspect, interpolation="nearest")
             if index:
-                shown = np.ma.masked_equal(cuts[index - 1], 0)
-                limits = Normalize(0.5, labels + 0.5)
-                axes.imshow(shown, cmap=colours, alpha=0.55, aspect=aspect, interpolation="nearest", norm=limits)
-        if present:
-            handles = [Patch(color=colours(k - 1), alpha=0.8) for k in present]
-            texts = [shorten(names[k]) for k in present]
-            page.legend(handles, texts, loc="outside lower left", ncols=min(3, len(present)), frameon=False)
+                hatch(axes, ignored)
+            edge_letters(axes, view.letters)
+        if entries:
+            page.legend(handles=entries, loc="outside lower left", ncols=min(3, len(entries)), frameon=False)
         file = io.BytesIO()
         page.savefig(file, format="png", dpi=110)
     return file.getvalue()
@@ -138,3 +159,7 @@ def crop(mask: np.ndarray) -> tuple[slice, slice]:
         margin = int(MARGIN * (where[-1] - where[0] + 1)) + 8
         window.append(slice(max(0, int(where[0]) - margin), int(where[-1]) + margin + 1))
     return window[0], window[1]
+
+
+def _first_large(text: str) -> str:
+    return text[:1].upper() + text[1:]
