@@ -8,7 +8,7 @@ from dynamic_network_architectures.building_blocks.unet_decoder import UNetDecod
 from dynamic_network_architectures.building_blocks.unet_residual_decoder import UNetResDecoder
 from torch import Tensor, nn
 
-from nnunet_prosma.fast.concatenation import chosen_path, gated_concatenation
+from nnunet_prosma.fast.concatenation import chosen_paths, gated_concatenation
 from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate, build_gate
 
 Look = Callable[[int, Tensor, Tensor], None]
@@ -109,7 +109,7 @@ def describe_gates(network: nn.Module) -> str:
         latent = f"{config.latent_channels(channels)} latent, " if config.spatial else ""
         lines.append(f"  gates.{s}: stride {stride}, {channels} channels, {latent}{_count(gate):,} parameters")
     device = next(network.parameters()).device
-    lines.append(f"  computed on {device.type} by the path: {chosen_path(next(gates_of(network))[1], device)}")
+    lines.append(f"  computed on {device.type} by the path: {chosen_paths(dict(gates_of(network)), device)}")
     added, total = _count(decoder.gates), _count(network)
     lines.append(f"  added: {added:,} parameters, {added / (total - added):.2%} of the vanilla network's")
     return "\n".join(lines)

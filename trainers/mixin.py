@@ -15,6 +15,7 @@ from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.architectures.twins import gated_twin
 from nnunet_prosma.decoder import describe_gates, gates_of
 from nnunet_prosma.gate import GateConfig
+from nnunet_prosma.trainers.paths import choose_paths_for
 from nnunet_prosma.trainers.recording import GateRecordMixin
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
 
     def initialize(self) -> None:
         super().initialize()
+        choose_paths_for(self)
         self.print_to_log_file(describe_gates(self.network), add_timestamp=False)
 
     def configure_optimizers(self, *args: Any, **kwargs: Any) -> tuple[Optimizer, Any]:

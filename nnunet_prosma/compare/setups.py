@@ -127,6 +127,7 @@ def training_differences(baseline: Run, run: Run, folds: Sequence[str]) -> Itera
             yield from _differs(baseline, run, common, kind, about, partial(_debug, key))
     yield from _differs(baseline, run, common, "schedule", "epochs in the log", lambda f: f.log.epochs or None)
     yield from _differs(baseline, run, common, "splits", "training cases", lambda f: f.log.training_cases)
+    yield from _differs(baseline, run, common, "versions", "computation of the gates", lambda f: f.log.gate_path)
     prints = [r.folder / "dataset_fingerprint.json" for r in (baseline, run)]
     if all(p.is_file() for p in prints) and len({_content(p) for p in prints}) > 1:
         yield Finding(

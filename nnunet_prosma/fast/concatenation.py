@@ -4,7 +4,7 @@
 - recomputed: the same, but autograd keeps the skip and the concatenation only, which the network keeps anyway, and runs
   the gate's forward again in the backward pass. A network with gates then needs hardly more memory than without.
 - fused: the recomputed one written by hand as one operator. On a CPU it takes much less time; on a GPU, with Triton, it
-  has not been timed, so it is taken only if it is asked for.
+  is taken where it was measured to be right and faster (gpu.py), or if it is asked for.
 
 All give the same values and derivatives to rounding. What a fast path cannot do exactly (exact.py says what that is)
 takes the reference, and second derivatives are those of the reference.
@@ -12,7 +12,7 @@ takes the reference, and second derivatives are those of the reference.
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -29,7 +29,8 @@ from nnunet_prosma.fast.fused import fused_concatenation, values_of
 from nnunet_prosma.gate import AttentionGate, ProSMAGate
 
 VARIABLE = "NNUNET_PROSMA_PATH"
-"""Environment variable that forces a path; without it, fused is taken on a CPU where it can be, else recomputed."""
+"""Environment variable that forces a path; without it, fused is taken on a CPU where it can
+be, on a GPU where it was measured to be faster, else recomputed."""
 PATHS = ("fused", "recomputed", "reference")
 PRECISIONS = {"cpu": {torch.float32, torch.float64}, "cuda": {torch.float16, torch.bfloat16, torch.float32}}
 """That the fused path has on each device it is made for."""
@@ -41,23 +42,31 @@ tried) compute all in the forward pass and keep it: there torch's own checkpoint
 def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> Tensor:
     """(B, Cg + Cx, *S): the signal, and behind it the gated skip."""
     if torch.jit.is_tracing() or _is_exporting(gate):  # an export wants plain operations
-        return torch.cat((signal, gate(skip, signal)), 1)
-    wanted = forced_path()
+        return by_path("reference", gate, skip, signal)
+    forced = forced_path()
+    wanted = forced or decided_path(gate)
     if wanted == "reference":
-        return torch.cat((signal, gate(skip, signal)), 1)
+        return by_path("reference", gate, skip, signal)
     obstacle = obstacle_to_recomputing(gate)
     if obstacle is not None:
-        if wanted is not None and not torch.compiler.is_compiling():
-            _say_once(f"{VARIABLE}={wanted}, but {obstacle}: such a gate takes the reference path")
-        return torch.cat((signal, gate(skip, signal)), 1)
+        if forced is not None and not torch.compiler.is_compiling():
+            _say_once(f"{VARIABLE}={forced}, but {obstacle}: such a gate takes the reference path")
+        return by_path("reference", gate, skip, signal)
     if wanted in (None, "fused"):
         obstacle = fused_obstacle(gate, skip.device) or _passing_obstacle(gate, skip, signal)
         if obstacle is None:
-            assert isinstance(gate, ProSMAGate)
-            return fused_concatenation(gate, skip, signal)
-        if wanted == "fused" and not torch.compiler.is_compiling():
+            return by_path("fused", gate, skip, signal)
+        if forced == "fused" and not torch.compiler.is_compiling():
             _say_once(f"{VARIABLE}=fused, but {obstacle}: such a gate takes the recomputed path")
-    if not torch.is_grad_enabled():
+    return by_path("recomputed", gate, skip, signal)
+
+
+def by_path(path: str, gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> Tensor:
+    """The same by one of PATHS, which must be able to serve this call. Without gradients, recomputed is reference."""
+    if path == "fused":
+        assert isinstance(gate, ProSMAGate)
+        return fused_concatenation(gate, skip, signal)
+    if path == "reference" or not torch.is_grad_enabled():
         return torch.cat((signal, gate(skip, signal)), 1)
     if torch.compiler.is_compiling() and not KEEPS_LITTLE_COMPILED:
         gated = checkpoint(gate, skip, signal, use_reentrant=False, preserve_rng_state=False)
@@ -99,10 +108,20 @@ class _Recomputed(torch.autograd.Function):
         return None, grad_skip, grad_signal + grad[:, : ctx.channels], *grads
 
 
+def chosen_paths(gates: Mapping[str, nn.Module], device: torch.device) -> str:
+    """Which path these gates take on this device, and why, in a few words for a log."""
+    paths = {name: chosen_path(gate, device) for name, gate in gates.items()}  # type: ignore[arg-type]
+    if len(set(paths.values())) == 1:
+        return next(iter(paths.values()))
+    return ", ".join(f"{name} {path}" for name, path in paths.items())
+
+
 def chosen_path(gate: ProSMAGate | AttentionGate, device: torch.device) -> str:
     """Which path this gate takes on this device, and why, in a few words for a log."""
     if forced_path() in ("recomputed", "reference"):
         return f"{forced_path()} ({VARIABLE} is set)"
+    if forced_path() is None and decided_path(gate) is not None:
+        return f"{decided_path(gate)} (measured on this GPU)"
     obstacle = fused_obstacle(gate, device)
     return f"recomputed ({obstacle})" if obstacle else "fused"
 
@@ -116,7 +135,21 @@ def forced_path() -> str | None:
     return wanted
 
 
+def decided_path(gate: nn.Module) -> str | None:
+    """The path that was measured to be the faster one for this gate (gpu.py sets it); None if none was."""
+    path: str | None = getattr(gate, "decided_path", None)
+    return path
+
+
 def fused_obstacle(gate: ProSMAGate | AttentionGate, device: torch.device) -> str | None:
+    """Why the fused path does not serve this gate on this device; None if it does."""
+    obstacle = lasting_obstacle(gate, device)
+    if obstacle is None and device.type == "cuda" and "fused" not in (forced_path(), decided_path(gate)):
+        return f"the fused path has not been timed on this GPU, {VARIABLE}=fused asks for it"
+    return obstacle
+
+
+def lasting_obstacle(gate: ProSMAGate | AttentionGate, device: torch.device) -> str | None:
     """Why the fused path can never serve this gate on this device; None if it can."""
     if not isinstance(gate, ProSMAGate):
         return "the fused path is for ProSMA gates"
@@ -126,8 +159,6 @@ def fused_obstacle(gate: ProSMAGate | AttentionGate, device: torch.device) -> st
         return "the fused path is for gates without a norm"
     if device.type not in PRECISIONS:
         return f"the fused path is for CPU and CUDA, not {device.type}"
-    if device.type == "cuda" and forced_path() != "fused":
-        return f"the fused path has not been timed on a GPU, {VARIABLE}=fused asks for it"
     if device.type == "cuda" and not has_triton():
         return "the fused path needs Triton on a GPU, which is not installed"
     return None

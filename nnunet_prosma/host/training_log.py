@@ -14,6 +14,7 @@ VALUES = {
     "seconds": re.compile(rf": Epoch time: {NUMBER} s"),
 }
 DICE = re.compile(r": Pseudo dice \[(.*)\]")
+GATE_PATH = re.compile(r"computed on (\w+ by the path: .*)")
 MEMORY = re.compile(r"[Pp]eak (?:GPU |CUDA )?memory[^:]*: ([\d.]+) ?(GiB|MiB)")
 
 
@@ -24,6 +25,8 @@ class TrainingLog:
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
     training_cases: int | None = None
     peak_memory_gib: float | None = None
+    gate_path: str | None = None
+    """By which path the gates were computed, without the reasons; None for a training without gates."""
 
     @property
     def epochs(self) -> int:
@@ -40,7 +43,7 @@ class TrainingLog:
 def read_training_logs(folder: Path) -> TrainingLog:
     """All logs of a fold in the order of time: where a training was continued, the later one holds."""
     curves: dict[str, dict[int, float]] = {"train_loss": {}, "val_loss": {}, "pseudo_dice": {}, "seconds": {}}
-    training_cases, memory = None, None
+    training_cases, memory, gate_path = None, None, None
     for path in sorted(folder.glob("training_log_*.txt"), key=_time_in_name):
         epoch = -1
         for line in path.read_text(errors="replace").splitlines():
@@ -54,11 +57,13 @@ def read_training_logs(folder: Path) -> TrainingLog:
                 training_cases = int(found[1])
             elif found := MEMORY.search(line):
                 memory = float(found[1]) / (1024 if found[2] == "MiB" else 1)
+            elif found := GATE_PATH.search(line):
+                gate_path = re.sub(r" \([^)]*\)", "", found[1]).strip()
             else:
                 for name, pattern in VALUES.items():
                     if found := pattern.search(line):
                         curves[name][epoch] = float(found[1])
-    return TrainingLog(curves, training_cases, memory)
+    return TrainingLog(curves, training_cases, memory, gate_path)
 
 
 def _time_in_name(path: Path) -> tuple[int, ...]:
