@@ -14,6 +14,7 @@ from typing import Any
 
 from nnunet_prosma import __version__
 from nnunet_prosma.arguments import command_parser
+from nnunet_prosma.errors import InputError
 from nnunet_prosma.register import DIRECTORY, SWITCH, VARIABLE
 
 TRAINER = "nnUNetTrainerProSMA"
@@ -24,6 +25,9 @@ FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 def parser() -> argparse.ArgumentParser:
     parser = command_parser("doctor", description="Say whether nnU-Net finds the trainers here, and what to do if not.")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--gpu", action="store_true", help="also time the gates' paths on this GPU, for nnU-Net's standard 3D plan"
+    )
     return parser
 
 
@@ -31,6 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     """Exit status 0 when the trainer is found, 1 when not."""
     options = parser().parse_args(arguments)
     report = examine()
+    if options.gpu:
+        report["paths on this GPU"] = paths_on_this_gpu()
     if options.json:
         print(json.dumps(report, indent=2))
     else:
@@ -84,6 +90,22 @@ def gate_path(device: str) -> str:
         return chosen_path(ProSMAGate(torch.nn.Conv3d, 32, 32), torch.device(device.partition(":")[0]))
     except (ImportError, RuntimeError, ValueError) as error:
         return f"none: {error}"
+
+
+def paths_on_this_gpu() -> list[str]:
+    """Each path's time and the choice, gate by gate, as at the start of a training; measured once and remembered."""
+    import torch
+
+    from nnunet_prosma.fast.concatenation import VARIABLE as PATH
+    from nnunet_prosma.fast.concatenation import forced_path
+    from nnunet_prosma.fast.gpu import choose_paths, standard_gates
+
+    if not torch.cuda.is_available():
+        raise InputError("--gpu needs a GPU that torch can use, and there is none: leave it out")
+    if forced_path() is not None:
+        return [f"nothing is chosen: {PATH}={forced_path()} forces a path"]
+    device = torch.device("cuda")
+    return choose_paths(standard_gates(device), device)
 
 
 def folder_state(path: str | None) -> dict[str, str | None]:
@@ -145,4 +167,5 @@ def as_text(report: dict[str, Any]) -> str:
     lines += [f"  {name:<30} {f['path'] or '-'} ({f['state']})" for name, f in report["folders"].items()]
     lines += [f"trainer {trainer['name']}: {'found' if trainer['found'] else 'NOT FOUND'}"]
     lines += [f"  {key:<30} {trainer[key]}" for key in trainer if key not in ("name", "found")]
+    lines += report.get("paths on this GPU", [])
     return "\n".join([*lines, report["advice"]])

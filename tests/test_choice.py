@@ -11,6 +11,7 @@ from gates import gate_and_inputs
 from networks import build
 from torch import nn
 
+from nnunet_prosma import command
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.decoder import describe_gates, gates_of
 from nnunet_prosma.fast import gpu
@@ -18,6 +19,7 @@ from nnunet_prosma.fast.choice import Choice, choose
 from nnunet_prosma.fast.concatenation import VARIABLE, by_path, chosen_path
 from nnunet_prosma.fast.gpu import cache_file, choose_paths, remembered
 from nnunet_prosma.gate import GateConfig
+from nnunet_prosma.host.training_log import read_training_logs
 from nnunet_prosma.trainers.paths import choose_paths_for, gate_shapes
 
 CPU = torch.device("cpu")
@@ -236,3 +238,16 @@ def test_the_memory_lies_where_the_platform_keeps_caches(platform, variable, exp
     monkeypatch.setattr(gpu.sys, "platform", platform)
     monkeypatch.setattr(gpu.Path, "home", lambda: tmp_path)
     assert cache_file() == tmp_path / expected
+
+
+def test_doctor_says_that_there_is_no_gpu_to_measure(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command.main(["doctor", "--gpu"]) == 2
+    assert "--gpu needs a GPU that torch can use, and there is none" in capsys.readouterr().err
+
+
+def test_the_log_tells_the_path_and_not_the_reason(tmp_path):
+    line = "  computed on cuda by the path: decoder.gates.0 recomputed (measured on this GPU), gates.1 fused (x)"
+    (tmp_path / "training_log_2026_1_1_0_0_0.txt").write_text(f"a\n{line}\n")
+    expected = "cuda by the path: decoder.gates.0 recomputed, gates.1 fused"
+    assert read_training_logs(tmp_path).gate_path == expected

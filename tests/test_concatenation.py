@@ -239,7 +239,7 @@ def test_an_unknown_path_is_an_error(monkeypatch):
 def test_the_chosen_path_is_said_with_its_reason(monkeypatch):
     gate = ProSMAGate(nn.Conv2d, 16, 16)
     assert chosen_path(gate, CPU) == "fused"
-    asked = f"recomputed (the fused path has not been timed on a GPU, {VARIABLE}=fused asks for it)"
+    asked = f"recomputed (the fused path has not been timed on this GPU, {VARIABLE}=fused asks for it)"
     assert chosen_path(gate, torch.device("cuda")) == asked
     assert chosen_path(gate, torch.device("mps")) == "recomputed (the fused path is for CPU and CUDA, not mps)"
     assert chosen_path(AttentionGate(nn.Conv2d, 16, 16), CPU) == "recomputed (the fused path is for ProSMA gates)"

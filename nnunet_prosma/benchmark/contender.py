@@ -14,8 +14,11 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from torch import Tensor, nn
 
 from nnunet_prosma import trainers
+from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.architectures.twins import gated_twin, vanilla_twin
 from nnunet_prosma.benchmark.setting import Setting
+from nnunet_prosma.fast.gpu import choose_paths
+from nnunet_prosma.trainers.paths import gate_shapes
 
 TRAINERS: dict[str, type[nnUNetTrainer]] = {
     "vanilla": nnUNetTrainer,
@@ -53,6 +56,11 @@ class Contender:
             )
         self.network = network.to(trainer.device)
         self.compiled = trainer._do_i_compile()
+        if isinstance(network, GatedNetwork):
+            cases = gate_shapes(
+                network, trainer.configuration_manager.batch_size, trainer.configuration_manager.patch_size
+            )
+            choose_paths(cases, trainer.device, compiled=self.compiled)
         trainer.network = torch.compile(self.network) if self.compiled else self.network
         trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()
         trainer.loss = trainer._build_loss()
