@@ -1,9 +1,10 @@
 """Everything a report says, computed once; the pages, tables and plots only show it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nnunet_prosma.compare.clusters import clusters_of, note
 from nnunet_prosma.compare.cost import Cost, cost
 from nnunet_prosma.compare.empty import EmptyCounts, count_empty
 from nnunet_prosma.compare.fairness import Finding, compare_cases, judge
@@ -47,7 +48,9 @@ class Analysis:
         return [row for row in self.rows if row.primary]
 
 
-def load(runs: Sequence[Run], folds: Sequence[str] | None, allowed: Sequence[str], unit: str) -> Loaded:
+def load(
+    runs: Sequence[Run], folds: Sequence[str] | None, allowed: Sequence[str], unit: str, cluster: str | None = None
+) -> Loaded:
     """Read the cases of all runs; raise what makes the comparison meaningless and is not allowed."""
     asked = list(folds or expected_folds(runs))
     findings = judge(list(compare_setups(runs, asked)), allowed)
@@ -61,6 +64,10 @@ def load(runs: Sequence[Run], folds: Sequence[str] | None, allowed: Sequence[str
     table = build_table(names, cases, labels, unit)
     if not table.labels:
         raise InputError(f"there is nothing to compare: {', '.join(names)} share no label")
+    if cluster is not None:
+        table = replace(table, clusters=clusters_of(table.cases, cluster))
+    else:
+        findings += note(table.cases)
     return Loaded(list(runs), common, cases, findings, table)
 
 

@@ -42,9 +42,9 @@ def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) ->
     from nnunet_prosma.compare.analysis import analyse, load
 
     unit = runs[0].unit
-    loaded = load(runs, options.folds, options.allow, unit)
+    loaded = load(runs, options.folds, options.allow, unit, options.cluster)
     table = loaded.table
-    settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow}
+    settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow, "cluster": options.cluster}
     if not options.no_images:
         from nnunet_prosma.compare.add_surfaces import add_surfaces
 

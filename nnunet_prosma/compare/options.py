@@ -28,6 +28,8 @@ HELP = {
     "tolerance": "of the normalised surface distance: MM for all labels, LABEL=MM for one "
     f"(default: {TOLERANCE:g}; in pixels where images have no spacing)",
     "worse_by": "count the cases that got worse by more than X (default: dice, iou, nsd 0.05; hd95 5; volume 10)",
+    "cluster": "cases that belong together, such as slices of a volume, count as one draw: a file of lines "
+    "CASE,CLUSTER, or a regular expression whose first group in a case's name is its cluster",
     "allow": "compare although " + "; ".join(f"{kind}: {about}" for kind, about in KINDS.items()),
 }
 
@@ -49,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add("--primary", default="dice", choices=METRICS, help="the metric of the verdict (default: dice)")
     add("--no-images", action="store_true", help="nnU-Net's own numbers: no surface metrics, no pictures of cases")
     add("--tables-only", action="store_true", help="as --no-images, and no plots: tables in seconds")
+    add("--cluster", metavar="FILE|REGEX", help=HELP["cluster"])
     add("--allow", nargs="+", default=[], choices=list(KINDS), metavar="KIND", help=HELP["allow"])
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
     add("--cache", type=Path, help="folder of what was measured before (default: REPORT/cache)")

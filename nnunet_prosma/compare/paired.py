@@ -17,6 +17,7 @@ MEAN = "mean over labels"
 ONE_QUESTION = {"dice": "iou", "iou": "dice"}
 """Of two metrics that are functions of each other only one is tested: a second test would ask the same again."""
 ONE = "no test: one question with Dice"
+CLUSTERED = SignedRank(0, None, None, "no test: cases belong together")
 Role = Literal["primary", "secondary", "shown"]
 """primary: the question asked beforehand. secondary: tested, in a family of their own. shown: without a test."""
 
@@ -63,7 +64,9 @@ class Row:
     metric: Metric
     label: str
     role: Role
-    left_out: int
+    absent: int
+    missed: int
+    clusters: int | None
     cases: tuple[int, ...]
     values: tuple[np.ndarray, np.ndarray]
     spreads: tuple[Spread, Spread] | None
@@ -82,6 +85,22 @@ class Row:
     @property
     def n(self) -> int:
         return len(self.cases)
+
+    @property
+    def units(self) -> int:
+        """What is drawn independently: clusters of cases, or cases."""
+        return self.n if self.clusters is None else self.clusters
+
+    @property
+    def left_out(self) -> int:
+        """absent: no run is judged, the truth lacks the label. missed: a distance is not finite, a run missed it."""
+        return self.absent + self.missed
+
+    @property
+    def effect_size(self) -> float | None:
+        """Mean difference over the SD of differences (Cohen's d of paired values); None where none differ."""
+        sd = float(np.std(self.differences, ddof=1)) if self.n > 1 else 0.0
+        return self.mean_difference / sd if self.mean_difference is not None and sd > 1e-12 else None
 
     @property
     def primary(self) -> bool:
@@ -108,10 +127,11 @@ def paired_rows(table: CaseTable, primary: str, seed: int) -> list[Row]:
     differences = np.full((len(table.cases), len(columns)), np.nan)
     for k, column in enumerate(columns):
         differences[column.cases, k] = column.differences
-    tests = tests_of(differences, columns, roles, seed)
+    units = None if table.clusters is None else np.unique(table.clusters, return_inverse=True)[1]
+    tests = tests_of(differences, columns, roles, seed, units)
     questions = max(1, sum(role == "primary" and bool(len(c.cases)) for c, role in zip(columns, roles, strict=True)))
     levels = [1 - (1 - LEVEL) / questions if role == "primary" else LEVEL for role in roles]
-    intervals = mean_intervals(differences, levels, seed)
+    intervals = mean_intervals(differences, levels, seed, units)
     return [
         row_of(table, column, role, test, interval)
         for column, role, test, interval in zip(columns, roles, tests, intervals, strict=True)
@@ -141,47 +161,56 @@ def role_of(table: CaseTable, column: Column, primary: str) -> Role:
     return "shown" if asked_already or twice else "secondary"
 
 
-def tests_of(differences: np.ndarray, columns: list[Column], roles: list[Role], seed: int) -> list[Test]:
+def tests_of(
+    differences: np.ndarray, columns: list[Column], roles: list[Role], seed: int, units: np.ndarray | None
+) -> list[Test]:
     """Of each column; see paired_rows for what is corrected over what."""
     families = [[k for k, role in enumerate(roles) if role == family] for family in ("primary", "secondary")]
     asked = np.where([role == "shown" for role in roles], np.nan, differences)
-    flipped = sign_flip(asked, seed, families)
+    flipped = sign_flip(asked, seed, families, units)
     gate = {columns[k].run: p for k in families[0] if (p := flipped.corrected[k]) is not None}
     tests = []
     for k, role in enumerate(roles):
         corrected = flipped.corrected[k]
         if corrected is not None and role == "secondary":
             corrected = max(corrected, gate.get(columns[k].run, 1.0))
-        reason = ONE if role == "shown" else why_not(flipped.differing[k]) if corrected is None else ""
+        reason = (
+            ONE if role == "shown" else why_not(flipped.differing[k], units is not None) if corrected is None else ""
+        )
         tests.append(Test(flipped.differing[k], flipped.p[k], corrected, reason))
     return tests
 
 
-def why_not(differing: int) -> str:
+def why_not(differing: int, clusters: bool) -> str:
     if not differing:
         return "no test: no case differs"
-    return f"no test: {differing} cases differ, {MINIMUM} are needed"
+    return f"no test: {differing} {'clusters' if clusters else 'cases'} differ, {MINIMUM} are needed"
 
 
 def row_of(table: CaseTable, column: Column, role: Role, test: Test, interval: Interval | None) -> Row:
     metric, d, some = column.metric, column.differences, len(column.cases) > 0
     better = np.round(metric.better * d, DIGITS)
+    labels = slice(None) if column.label == MEAN else table.labels.index(column.label)
+    present = int((table.n_ref[:, labels] > 0).reshape(len(table.cases), -1).any(1).sum())
+    clusters = len({table.clusters[i] for i in column.cases}) if table.clusters is not None else None
     return Row(
         baseline=table.runs[0],
         candidate=table.runs[column.run],
         metric=metric,
         label=column.label,
         role=role,
-        left_out=len(table.cases) - len(column.cases),
+        absent=len(table.cases) - present,
+        missed=present - len(column.cases),
+        clusters=clusters,
         cases=tuple(int(i) for i in column.cases),
         values=column.values,
         spreads=(spread(column.values[0]), spread(column.values[1])) if some else None,
         mean_difference=float(np.mean(d)) if some else None,
         median_difference=float(np.median(d)) if some else None,
         mean_interval=interval,
-        median_interval=median_interval(d),
+        median_interval=median_interval(d) if clusters is None else None,
         test=test,
-        wilcoxon=signed_rank(d),
+        wilcoxon=signed_rank(d) if clusters is None else CLUSTERED,
         wins=int((better > 0).sum()),
         ties=int((better == 0).sum()),
         losses=int((better < 0).sum()),

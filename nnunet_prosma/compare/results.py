@@ -60,7 +60,8 @@ def _unit(metric: Metric) -> str:
 
 def _result(row: Row) -> tuple[str, ...]:
     """A cell for each of COLUMNS, and before the last three that of worse by."""
-    out = f" (−{row.left_out})" if row.left_out else ""
+    reasons = ((row.absent, "absent"), (row.missed, "missed"))
+    out = "".join(f" (−{count} {reason})" for count, reason in reasons if count)
     if row.spreads is None:
         return (f"{row.n}{out}", *["–"] * len(COLUMNS))
     (a, b) = row.spreads
@@ -92,7 +93,7 @@ def _difference(value: float | None, interval: Interval | None, row: Row) -> str
         return "–"
     centre = number(value, row, True).removesuffix(row.metric.unit).strip()
     if interval is None:
-        return f"{centre} ({f'no interval: {row.n} < {MINIMUM} cases' if row.n < MINIMUM else 'too few differ'})"
+        return f"{centre} ({f'no interval: {row.units} < {MINIMUM}' if row.units < MINIMUM else 'too few differ'})"
     low, high = (number(v, row, True).removesuffix(row.metric.unit).strip() for v in (interval.low, interval.high))
     return f"{centre} [{low}, {high}]"
 

@@ -45,6 +45,8 @@ class CaseTable:
     values: dict[str, np.ndarray]
     n_ref: np.ndarray
     n_pred: np.ndarray
+    clusters: list[str] | None = None
+    """Of each case, where some belong together."""
 
 
 def build_table(

@@ -66,11 +66,13 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "folds": loaded.folds,
         "cases": len(table.cases),
         "labels": table.labels,
+        "clusters": None if table.clusters is None else dict(zip(table.cases, table.clusters, strict=True)),
         "findings": [asdict(f) for f in loaded.findings],
         "verdicts": {name: asdict(verdict) for name, verdict in analysis.verdicts.items()},
         "caveat": CAVEAT,
         "empty_masks": [asdict(e) for e in analysis.empty],
-        "nnunet_mean_dice": {run: _nnunet_means(table, r) for r, run in enumerate(table.runs)},
+        "nnunet_mean_dice": {run: nnunet_means(table, r) for r, run in enumerate(table.runs)},
+        "nnunet_foreground_mean": {run: foreground_mean(table, r) for r, run in enumerate(table.runs)},
         "statistics": [row_summary(row) for row in analysis.rows],
         "cost": [asdict(c) for c in analysis.costs],
     }
@@ -88,6 +90,10 @@ def row_summary(row: Row) -> dict[str, Any]:
         "role": row.role,
         "n": row.n,
         "left_out": row.left_out,
+        "absent": row.absent,
+        "missed": row.missed,
+        "clusters": row.clusters,
+        "effect_size": row.effect_size,
         "baseline_values": asdict(row.spreads[0]) if row.spreads else None,
         "candidate_values": asdict(row.spreads[1]) if row.spreads else None,
         "mean_difference": row.mean_difference,
@@ -107,13 +113,19 @@ def row_summary(row: Row) -> dict[str, Any]:
     }
 
 
-def _nnunet_means(table: CaseTable, run: int) -> dict[str, float | None]:
+def nnunet_means(table: CaseTable, run: int) -> dict[str, float | None]:
     """As nnU-Net averages: a false alarm is 0, a case without truth and prediction is left out."""
     dice = table.values["dice"][run]
     return {
         label: float(np.nanmean(dice[:, k])) if np.isfinite(dice[:, k]).any() else None
         for k, label in enumerate(table.labels)
     }
+
+
+def foreground_mean(table: CaseTable, run: int) -> float | None:
+    """nnU-Net's, over all cases of these folds: the mean over labels of its means over cases."""
+    known = [value for value in nnunet_means(table, run).values() if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _column(metric: Metric) -> str:

@@ -37,7 +37,7 @@ def verdict(row: Row) -> Verdict:
 def judge(row: Row) -> tuple[Outcome, bool | None]:
     if row.n and row.ties == row.n:
         return "identical", None
-    if row.n < MINIMUM or row.mean_difference is None or (row.mean_interval is None and row.test.corrected is None):
+    if row.units < MINIMUM or row.mean_difference is None or (row.mean_interval is None and row.test.corrected is None):
         return "no conclusion", None
     by_interval = row.mean_interval is not None and not row.mean_interval.low <= 0 <= row.mean_interval.high
     by_test = row.test.corrected is not None and row.test.corrected < ALPHA
@@ -52,6 +52,8 @@ def sentence(row: Row, outcome: Outcome) -> str:
     if row.mean_difference is None or row.spreads is None:
         return f"{row.candidate} cannot be compared with {row.baseline}: no case has a defined {what}."
     scope = f"Over {row.n} case{'' if row.n == 1 else 's'}"
+    if row.clusters is not None:
+        scope += f" of {row.clusters} cluster{'' if row.clusters == 1 else 's'}"
     if outcome == "identical":
         return f"{scope}, {row.candidate} and {row.baseline} have the same {what} in every case."
     count = f"ahead in {row.wins} of them, equal in {row.ties}, behind in {row.losses}"
@@ -63,7 +65,12 @@ def sentence(row: Row, outcome: Outcome) -> str:
         )
     means = " against ".join(number(s.mean, row) for s in reversed(row.spreads))
     found = f"{means}, mean difference {number(row.mean_difference, row, True)}, {span(row)}, {p_text(row)}"
-    few = f" With fewer than {NARROW} cases, rare large differences can be missed altogether." if row.n < NARROW else ""
+    draws = "cases" if row.clusters is None else "clusters"
+    few = (
+        f" With fewer than {NARROW} {draws}, rare large differences can be missed altogether."
+        if row.units < NARROW
+        else ""
+    )
     if outcome == "no difference shown":
         return (
             f"{scope}, no difference in {what} is shown between {row.candidate} and {row.baseline}: {found}. "
@@ -74,8 +81,9 @@ def sentence(row: Row, outcome: Outcome) -> str:
 
 
 def why_none(row: Row) -> str:
-    if row.n < MINIMUM:
-        return f"{row.n} cases are too few for an interval ({MINIMUM} are needed)"
+    if row.units < MINIMUM:
+        draws = "cases" if row.clusters is None else "clusters"
+        return f"{row.units} {draws} are too few for an interval ({MINIMUM} are needed)"
     return f"only {row.test.differing} of them differ, too few for a test or an interval"
 
 
