@@ -2,11 +2,13 @@
 
 import argparse
 import difflib
+import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from nnunet_prosma.errors import InputError
 from nnunet_prosma.subcommands import SUBCOMMANDS
 
 DEVICES = ("cuda", "cpu", "mps")
@@ -31,6 +33,37 @@ def add_device(parser: argparse.ArgumentParser, about: str = "") -> None:
     parser.add_argument("-device", choices=DEVICES, help=f"{about}; {default}" if about else default)
 
 
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an option that takes a whole number within these limits."""
+
+    def convert(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+            raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}")
+        if most is not None and not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a number from {least} to {most}, got {text}")
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        return int(text)
+
+    return convert
+
+
+def number_above(limit: float, most: float | None = None) -> Callable[[str], float]:
+    """The type of an option that takes a finite number above the limit."""
+    limits = f"above {limit:g}" + (f" and at most {most:g}" if most is not None else "")
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text) if text.isascii() else math.nan
+        except ValueError:
+            value = math.nan
+        if not limit < value < math.inf or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"must be {limits}, got {text}")
+        return value
+
+    return convert
+
+
 def meant(word: str, among: Iterable[str]) -> str:
     """A question to go with an error, or nothing if no known word is near."""
     near = difflib.get_close_matches(word, list(among), n=1, cutoff=0.6)
@@ -51,6 +84,8 @@ class Parser(argparse.ArgumentParser):
     """Says what an unknown option or choice may have meant, in one line, with status 2."""
 
     def error(self, message: str) -> NoReturn:
+        if value := re.match(r"argument (\S+): (must .*)", message):
+            raise InputError(f"{value[1]} {value[2]}")
         flags = [flag for action in self._actions for flag in action.option_strings]
         if unknown := re.search(r"unrecognized arguments: (-\S+)", message):
             message += meant(unknown[1].partition("=")[0], flags)

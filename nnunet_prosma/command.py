@@ -1,5 +1,6 @@
 """The command nnunet-prosma: finds the sub-command, and turns bad input into one sentence and status 2."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -22,10 +23,37 @@ USAGE = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Each sub-command is a module with a main(arguments) -> exit status; it is imported only when called."""
+    """Each sub-command is a module with a main(arguments) -> exit status; it is imported only when called.
+
+    What a user can mend is one sentence and status 2, here for all sub-commands.
+    """
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name == "help":
         name, *rest = [rest[0], "--help"] if rest else ["--help"]
+    said = f"nnunet-prosma {name}" if name in SUBCOMMANDS else "nnunet-prosma"
+    try:
+        status = dispatch(name, rest)
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        sentence = str(error)
+    except BrokenPipeError:
+        sentence = "what reads its output ended before it was all written"
+        stop_writing()
+    except OSError as error:
+        sentence = of_system(error)
+    except RecursionError:
+        sentence = "a file or an option is nested too deeply to be read"
+    except MemoryError as error:
+        sentence = f"the memory does not suffice ({error or 'what is read or made is too large'})"
+    except KeyboardInterrupt:
+        print(f"{said}: stopped", file=sys.stderr)
+        return 130
+    print(f"{said}: {sentence}", file=sys.stderr)
+    return 2
+
+
+def dispatch(name: str, rest: Sequence[str]) -> int:
     if name in ("-h", "--help"):
         print(USAGE)
         return 0
@@ -36,18 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from nnunet_prosma.arguments import meant
 
         guess = meant(name, SUBCOMMANDS) or f"; there are {', '.join(SUBCOMMANDS)}"
-        print(f"nnunet-prosma: no command {name!r}{guess}", file=sys.stderr)
-        return 2
+        raise InputError(f"no command {name!r}{guess}")
     progress.quiet = "--quiet" in rest
     run: Callable[[Sequence[str]], int] = import_module(SUBCOMMANDS[name].module).main
-    try:
-        return run(rest)
-    except InputError as error:
-        print(f"nnunet-prosma {name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"nnunet-prosma {name}: stopped", file=sys.stderr)
-        return 130
+    return run(rest)
+
+
+def of_system(error: OSError) -> str:
+    """What the operating system refused: a full disk, a missing permission, a name that is too long."""
+    files = [str(file) for file in (error.filename, error.filename2) if file is not None]
+    about = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return f"{' and '.join(files)} cannot be read or written: {about}" if files else f"the system refused: {about}"
+
+
+def stop_writing() -> None:
+    """Nothing more can be written to stdout, and Python must not try again as it ends."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until Python ends
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """nnunet-prosma doctor: does nnU-Net find the trainers in this environment, and what to do if not."""
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import platform
@@ -20,6 +18,7 @@ from nnunet_prosma.register import DIRECTORY, SWITCH, VARIABLE
 TRAINER = "nnUNetTrainerProSMA"
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgeneratorsv2", "torch", "numpy", "SimpleITK")
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+A_FILE = "is a file, and must be a folder"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status 0 when the trainer is found, 1 when not."""
+    """Exit status 0 when the trainer is found and nothing else is in the way, 1 when not."""
     options = parser().parse_args(arguments)
     report = examine()
     if options.gpu:
@@ -41,17 +40,19 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps(report, indent=2))
     else:
         print(as_text(report))
-    return 0 if report["trainer"]["found"] else 1
+    return 0 if report["trainer"]["found"] and not report["problems"] else 1
 
 
 def examine() -> dict[str, Any]:
     trainer, trains_on = find_trainer(), device()
+    folders = {name: folder_state(os.environ.get(name)) for name in FOLDERS}
     return {
         "versions": {"nnunet-prosma": __version__, "python": platform.python_version(), **versions()},
         "device": trains_on,
         "gate path": gate_path(trains_on),
-        "folders": {name: folder_state(os.environ.get(name)) for name in FOLDERS},
+        "folders": folders,
         "trainer": trainer,
+        "problems": problems(folders),
         "advice": advice(trainer),
     }
 
@@ -111,24 +112,42 @@ def paths_on_this_gpu() -> list[str]:
 def folder_state(path: str | None) -> dict[str, str | None]:
     if path is None:
         state = "not set"
-    elif not os.path.isdir(path):
-        state = "does not exist"
-    elif not os.access(path, os.W_OK):
-        state = "not writable"
+    elif os.path.isdir(path):
+        state = "ok" if os.access(path, os.W_OK) else "not writable"
+    elif os.path.exists(path):
+        state = A_FILE
     else:
-        state = "ok"
+        state = "does not exist"
     return {"path": path, "state": state}
+
+
+def problems(folders: dict[str, dict[str, str | None]]) -> list[str]:
+    """What the other commands would refuse, each with what to do about it."""
+    found = [
+        f"{name} is {folder['path']}, which is a file: nnU-Net needs a folder there, so set {name} to one"
+        for name, folder in folders.items()
+        if folder["state"] == A_FILE
+    ]
+    try:
+        from nnunet_prosma.fast.concatenation import forced_path
+
+        forced_path()
+    except ImportError:
+        pass  # without torch, which is said elsewhere
+    except ValueError as error:
+        found.append(f"{error}; unset it, and the fastest path is taken")
+    return found
 
 
 def find_trainer() -> dict[str, Any]:
     """Looks TRAINER up as nnU-Net's commands do, twice: a class that differs could not be pickled."""
     report: dict[str, Any] = {"name": TRAINER, "found": False, VARIABLE: os.environ.get(VARIABLE)}
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+            from nnunet_prosma.host.trainers import search
 
-            first, second = (recursive_find_trainer_class_by_name(TRAINER) for _ in range(2))
+            first, second = (search(TRAINER) for _ in range(2))
     except Exception as error:  # whatever stops nnU-Net's search is what the report is about
         return {**report, "error": f"{type(error).__name__}: {error}"}
     module = sys.modules[first.__module__]
@@ -168,4 +187,4 @@ def as_text(report: dict[str, Any]) -> str:
     lines += [f"trainer {trainer['name']}: {'found' if trainer['found'] else 'NOT FOUND'}"]
     lines += [f"  {key:<30} {trainer[key]}" for key in trainer if key not in ("name", "found")]
     lines += report.get("paths on this GPU", [])
-    return "\n".join([*lines, report["advice"]])
+    return "\n".join([*lines, *(f"PROBLEM: {problem}" for problem in report["problems"]), report["advice"]])

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_prosma.arguments import add_quiet, command_parser
+from nnunet_prosma.arguments import add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import is_json_of, refuse_file, write_json_of
 from nnunet_prosma.host.splits import read_splits
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("predictions", metavar="PREDICTIONS", type=Path, help="folder, such as fold_0/validation")
     parser.add_argument("truth", metavar="TRUTH", type=Path, help="folder with a file of the same name for each")
-    parser.add_argument("--batch-size", type=int, default=BATCH, help="default: %(default)s, U-KAN's")
+    parser.add_argument("--batch-size", type=whole(1), default=BATCH, help="default: %(default)s, U-KAN's")
     parser.add_argument(
         "--splits",
         metavar="FILE",
@@ -62,8 +62,8 @@ def parser() -> argparse.ArgumentParser:
         help="splits_final.json: its --fold says which cases there must be, and in which order they make up batches; "
         "without it, all predictions in the order of their names",
     )
-    parser.add_argument("--fold", type=int, help="fold of --splits")
-    parser.add_argument("--labels", type=int, nargs="+", help="default: all that occur but 0")
+    parser.add_argument("--fold", type=whole(0), help="fold of --splits")
+    parser.add_argument("--labels", type=whole(1), nargs="+", help="default: all that occur but 0")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all of it there, each image's too")
     add_quiet(parser)
     return parser
@@ -71,8 +71,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
-    if options.batch_size < 1:
-        raise InputError(f"--batch-size must be at least 1, got {options.batch_size}")
     if (options.splits is None) != (options.fold is None):
         raise InputError("--splits and --fold go together: the file, and which of its folds")
     cases = None if options.splits is None else cases_of_fold(options.splits, options.fold)
@@ -133,9 +131,14 @@ def count_folder(
     arrays: dict[str, dict[int, Count]] = {}
     for name in progress_bar(names, desc="metrics", unit="case", leave=False):
         files = (predictions / f"{name}{ending}", truth / f"{name}{ending}")
-        a, b = (_read(file, ending) for file in files)
+        (a, spacing), (b, true_spacing) = (_read(file, ending) for file in files)
         if a.shape != b.shape:
             raise InputError(f"{files[0]} is of size {_size(a)} and its truth {files[1]} of {_size(b)}: not one image")
+        if not np.allclose(spacing, true_spacing, rtol=1e-3):
+            raise InputError(
+                f"{files[0]} has a spacing of {_by(spacing)} and its truth {files[1]} of {_by(true_spacing)}: not one "
+                f"image"
+            )
         occurring = labels or [int(v) for v in np.union1d(np.unique(a), np.unique(b)) if v > 0]
         arrays[name] = {
             k: Count(int(((a == k) & (b == k)).sum()), int((b == k).sum()), int((a == k).sum())) for k in occurring
@@ -143,6 +146,9 @@ def count_folder(
     found = sorted({label for of_label in arrays.values() for label in of_label})
     if not found:
         raise InputError(f"{truth} and {predictions} hold no label but 0, so there is nothing to measure")
+    for label in labels or ():
+        if not any(arrays[name][label].union for name in names):
+            raise InputError(f"--labels {label} occurs neither in {truth} nor in {predictions}: nothing to score")
     return {label: {n: arrays[n].get(label, Count(0, 0, 0)) for n in names} for label in found}
 
 
@@ -197,15 +203,24 @@ def _ending(folder: Path) -> str:
     return found.pop()
 
 
-def _read(file: Path, ending: str) -> Any:
+def _read(file: Path, ending: str) -> tuple[Any, Sequence[float]]:
+    """The labels of a segmentation, and its spacing."""
+    import numpy as np
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_file_ending
 
     try:
         reader = determine_reader_writer_from_file_ending(ending, verbose=False)()
-        return reader.read_seg(str(file))[0][0]
+        labels, properties = reader.read_seg(str(file))
     except Exception as error:  # whatever the reader of that format raises
         raise InputError(f"{file} cannot be read as a segmentation ({' '.join(str(error).split())})") from None
+    if not np.isfinite(labels).all() or (labels != np.rint(labels)).any() or labels.min(initial=0) < 0:
+        raise InputError(f"{file} must be a segmentation, of whole numbers from 0 on, and holds others")
+    return labels[0], list(properties["spacing"])
 
 
 def _size(array: Any) -> str:
     return "x".join(str(n) for n in array.shape if n > 1)
+
+
+def _by(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{step:g}" for step in spacing)

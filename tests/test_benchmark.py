@@ -169,6 +169,7 @@ def test_a_planned_data_set_is_found_by_its_number_and_regions_have_a_map_each(t
     (folder / "minePlans.json").write_text(tiny.read_text())
     labels = {"background": 0, "whole": [1, 2], "core": 2} | ({"ignore": 3} if ignore else {})
     dataset_json = {"channel_names": {"0": "a", "1": "b"}, "labels": labels, "regions_class_order": [1, 2]}
+    dataset_json["file_ending"] = ".nii.gz"
     (folder / "dataset.json").write_text(json.dumps(dataset_json))
     one = contender("prosma", settings.from_dataset("9", "3d_fullres", "minePlans"), CPU)
     assert one.batch["data"].shape == (2, 2, 16, 16, 16)
@@ -271,7 +272,7 @@ def test_the_presets_are_plans_of_the_shapes_that_nnunet_makes():
         (["--plans", "no.json", "-c", "2d"], "no.json is missing"),
         (["--plans", "no.json"], "need -c CONFIGURATION"),
         (["--preset", "3d", "--json", "no/where.json"], "the folder of --json no/where.json does not exist"),
-        (["-d", "997", "-c", "2d"], "no single data set 997 is in nnU-Net's folders"),
+        (["-d", "997", "-c", "2d"], "nnU-Net knows no data set 997"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(arguments, message, capsys, monkeypatch, tmp_path):

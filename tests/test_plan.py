@@ -188,9 +188,9 @@ def test_gate_settings_are_words_or_json(words, expected):
         (["-d", "9", "--gate", "lam"], "takes NAME=VALUE, such as lam=0.1, or one JSON object, got 'lam'"),
         (["-d", "9", "--gate", "{lam: 1}"], "or one JSON object, got '{lam: 1}'"),
         (["-d", "9", "-pl", "ResEncS"], "-pl must be one of default, ResEnc, ResEncM"),
-        (["-d", "9", "-gpu_memory_target", "0"], "must be above 0 GB"),
+        (["-d", "9", "-gpu_memory_target", "0"], "-gpu_memory_target must be above 0, got 0"),
         (["-d", "9", "-overwrite_plans_name", "a/b"], "without folder and ending, got 'a/b'"),
-        (["-d", "8"], "data set 8 cannot be planned: Could not find a dataset with the ID 8"),
+        (["-d", "8"], "nnU-Net knows no data set 8: Could not find a dataset with the ID 8"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(folder, capsys, arguments, message):
@@ -201,10 +201,10 @@ def test_bad_input_is_one_sentence_and_status_2(folder, capsys, arguments, messa
 def test_a_missing_fingerprint_and_missing_folders_are_named(folder, capsys, monkeypatch):
     (folder / "dataset_fingerprint.json").unlink()
     assert command.main(["plan", "-d", "9"]) == 2
-    assert "Fingerprint missing for this dataset. Please run nnUNetv2_extract_fingerprint" in capsys.readouterr().err
+    assert "dataset_fingerprint.json is missing: run nnUNetv2_extract_fingerprint -d 9 first" in capsys.readouterr().err
     monkeypatch.delenv("nnUNet_raw")
     assert command.main(["plan", "-d", "9"]) == 2
-    assert "set the environment variable nnUNet_raw" in capsys.readouterr().err
+    assert "the environment variable nnUNet_raw is not set" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_prosma.arguments import add_quiet, command_parser
+from nnunet_prosma.arguments import add_device, add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--plans", metavar="FILE", type=Path, help="a plans file, instead of -d")
     parser.add_argument("-c", metavar="CONFIGURATION", help="of the plans, with -d or --plans")
     parser.add_argument("--preset", metavar="NAME", help=f"built-in plans, instead of both: {', '.join(PRESETS)}")
-    parser.add_argument("--patch", metavar="N", type=int, nargs="+", help="instead of the plans'")
-    parser.add_argument("--batch", metavar="N", type=int, help="instead of the plans'")
+    parser.add_argument("--patch", metavar="N", type=whole(1), nargs="+", help="instead of the plans'")
+    parser.add_argument("--batch", metavar="N", type=whole(1), help="instead of the plans'")
     parser.add_argument(
         "--networks",
         metavar="NAME",
@@ -36,8 +36,10 @@ def parser() -> argparse.ArgumentParser:
         default=["vanilla", "attention", "prosma"],
         help=f"any of {', '.join(NETWORKS)}; default: vanilla attention prosma",
     )
-    parser.add_argument("-device", choices=("cuda", "cpu", "mps"), help="default: cuda if there is one, else cpu")
-    parser.add_argument("--rounds", metavar="N", type=int, default=7, help="timed, after warm-up; default: %(default)s")
+    add_device(parser)
+    parser.add_argument(
+        "--rounds", metavar="N", type=whole(1), default=7, help="timed, after warm-up; default: %(default)s"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all numbers, every round's too")
     add_quiet(parser)
     return parser
@@ -48,17 +50,17 @@ def main(arguments: Sequence[str]) -> int:
     unknown = [name for name in options.networks if name not in NETWORKS]
     if unknown:
         raise InputError(f"no network {', '.join(map(repr, unknown))}; there are {', '.join(NETWORKS)}")
-    if options.rounds < 1:
-        raise InputError(f"--rounds must be at least 1, got {options.rounds}")
     if options.json and not options.json.absolute().parent.is_dir():
         raise InputError(f"the folder of --json {options.json} does not exist")
     if options.json:
         from nnunet_prosma.files import is_json_of, refuse_file
 
         refuse_file(options.json, is_json_of("benchmark"))
+    from nnunet_prosma.host.devices import choose_device
+
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler reports a missing GPU as an error, on import
     report = benchmark(
-        _setting(options), list(dict.fromkeys(options.networks)), _device(options.device), options.rounds
+        _setting(options), list(dict.fromkeys(options.networks)), choose_device(options.device), options.rounds
     )
     print(as_text(report))
     if options.json:
@@ -80,19 +82,6 @@ def _setting(options: argparse.Namespace) -> "Setting":
     else:
         chosen = setting.from_dataset(options.d, options.c, options.p)
     return chosen.resized(options.patch, options.batch)
-
-
-def _device(name: str | None) -> str:
-    import torch
-
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name is None:
-        return "cuda" if available["cuda"] else "cpu"
-    if not available[name]:
-        raise InputError(
-            f"-device {name} needs a device that torch can use, and there is none; see nnunet-prosma doctor"
-        )
-    return name
 
 
 def benchmark(setting: "Setting", networks: Sequence[str], device_name: str, rounds: int) -> dict[str, Any]:

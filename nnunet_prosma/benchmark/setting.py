@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
-from nnunetv2.paths import nnUNet_preprocessed
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import read_json
+from nnunet_prosma.host.dataset_json import Dataset
+from nnunet_prosma.host.datasets import planned_setup
+from nnunet_prosma.host.plans import Plans, Setup
 
 LABELS = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1, "lesion": 2}, "file_ending": ".nii.gz"}
 """Of the presets, and of a plans file without a dataset.json beside it: one channel, two structures."""
@@ -130,23 +129,18 @@ def from_preset(name: str, other_patch: Sequence[int] | None = None) -> Setting:
 
 def from_file(path: Path, configuration: str) -> Setting:
     """A plans file, and the dataset.json beside it, where nnU-Net puts one."""
-    plans = read_json(path)
     beside = path.with_name("dataset.json")
-    dataset_json = read_json(beside) if beside.exists() else LABELS
-    if configuration not in plans.get("configurations", {}):
-        raise InputError(
-            f"{path} has no configuration {configuration!r}; it has {', '.join(plans.get('configurations', {}))}"
-        )
-    resolved = deepcopy(PlansManager(plans).get_configuration(configuration).configuration)
-    return Setting(str(path), {**plans, "configurations": {configuration: resolved}}, configuration, dataset_json)
+    dataset = Dataset.read(beside) if beside.exists() else Dataset.of(LABELS, "the labels of a benchmark")
+    return _of(Setup(Plans.read(path), configuration, dataset))
 
 
 def from_dataset(dataset: str, configuration: str, plans_name: str) -> Setting:
     """The plans of a data set in nnU-Net's folder of preprocessed data."""
-    if not nnUNet_preprocessed.is_set():
-        raise InputError("-d needs the environment variable nnUNet_preprocessed, as nnU-Net does; or name --plans FILE")
-    try:
-        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
-    except RuntimeError as error:
-        raise InputError(f"no single data set {dataset} is in nnU-Net's folders; see nnunet-prosma doctor") from error
-    return from_file(Path(nnUNet_preprocessed) / name / f"{plans_name}.json", configuration)
+    return _of(planned_setup(dataset, plans_name, configuration))
+
+
+def _of(setup: Setup) -> Setting:
+    setup.said, setup.strides, setup.labels  # noqa: B018 - what is wrong with them is said now
+    resolved = deepcopy(setup.manager.configuration)
+    plans = {**setup.plans.content, "configurations": {setup.configuration: resolved}}
+    return Setting(setup.plans.source, plans, setup.configuration, setup.dataset.content)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_prosma.arguments import add_quiet, command_parser
+from nnunet_prosma.arguments import add_quiet, command_parser, number_above
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.leftovers import taken
 
@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-i", dest="images", type=Path, required=True, help="images, CASE_0000.nii.gz and so on")
     parser.add_argument("-o", dest="output", type=Path, required=True, help="folder for the segmentations")
     parser.add_argument("-f", dest="folds", metavar="FOLD", nargs="+", help="default: all folds of the bundle")
-    parser.add_argument("-step_size", type=float, default=0.5, help="as in nnU-Net; default: %(default)s")
+    parser.add_argument(
+        "-step_size", type=number_above(0, most=1), default=0.5, help="as in nnU-Net; default: %(default)s"
+    )
     parser.add_argument("--disable_tta", action="store_true", help="no mirroring, as in nnU-Net")
     parser.add_argument("-device", default="cuda", choices=("cuda", "cpu", "mps"), help="default: %(default)s")
     parser.add_argument("--not_on_device", action="store_true", help="gather logits in the main memory, as in nnU-Net")
@@ -35,8 +37,6 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
-    if not 0 < options.step_size <= 1:
-        raise InputError(f"-step_size must be above 0 and at most 1, got {options.step_size}")
     from nnunet_prosma.bundle.manifest import read_manifest
     from nnunet_prosma.bundle.predictor import BundlePredictor, How
     from nnunet_prosma.ownership import Growing

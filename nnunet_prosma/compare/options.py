@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nnunet_prosma.arguments import add_quiet, command_parser
+from nnunet_prosma.arguments import add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 
 METRICS = ("dice", "iou", "nsd", "hd95", "volume")
@@ -53,9 +53,9 @@ def parser() -> argparse.ArgumentParser:
     add("--tables-only", action="store_true", help="as --no-images, and no plots: tables in seconds")
     add("--cluster", metavar="FILE|REGEX", help=HELP["cluster"])
     add("--allow", nargs="+", default=[], choices=list(KINDS), metavar="KIND", help=HELP["allow"])
-    add("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one for each core)")
+    add("--workers", type=whole(1), default=os.cpu_count() or 1, help="processes (default: one for each core)")
     add("--cache", type=Path, help="folder of what was measured before (default: REPORT/cache)")
-    add("--seed", type=int, default=0, help="of the resamples and signs that are drawn (default: 0)")
+    add("--seed", type=whole(0), default=0, help="of the resamples and signs that are drawn (default: 0)")
     add_quiet(parser)
     return parser
 
@@ -79,8 +79,6 @@ def check(options: argparse.Namespace) -> None:
     if options.no_images and options.primary in SURFACE:
         left_out = "--tables-only" if options.tables_only else "--no-images"
         raise InputError(f"--primary {options.primary} is a surface metric, which {left_out} leaves out")
-    if options.seed < 0:
-        raise InputError(f"--seed must not be negative, and is {options.seed}")
     if options.output.exists() and not options.output.is_dir():
         raise InputError(f"{options.output} is a file: -o must name a folder")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_prosma.arguments import command_parser
+from nnunet_prosma.arguments import command_parser, number_above
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
 
@@ -41,12 +41,12 @@ def parser() -> argparse.ArgumentParser:
         "--weights", choices=("image", "model"), default="image", help="in the image, or as model.tar.gz"
     )
     parser.add_argument(
-        "--memory", type=float, default=16, metavar="GB", help="main memory of a job; default: %(default)g"
+        "--memory", type=number_above(0), default=16, metavar="GB", help="main memory of a job; default: %(default)g"
     )
     parser.add_argument(
-        "--time-limit", type=float, metavar="S", help="of a job: measure options, and take one that fits"
+        "--time-limit", type=number_above(0), metavar="S", help="of a job: measure options, and take one that fits"
     )
-    parser.add_argument("--gpu-memory", type=float, metavar="GB", help="of the platform's GPU; a T4 has 16")
+    parser.add_argument("--gpu-memory", type=number_above(0), metavar="GB", help="of the platform's GPU; a T4 has 16")
     parser.add_argument(
         "--samples", type=Path, help="cases to measure on, CASE_0000...; default: the largest training shape"
     )

@@ -43,7 +43,7 @@ def parse_inputs(words: Sequence[str], channel_names: Sequence[str]) -> list[Soc
 def _index(channel: str, channel_names: Sequence[str]) -> int:
     if channel_names.count(channel) == 1:
         return channel_names.index(channel)
-    if channel.isdigit() and int(channel) < len(channel_names):
+    if channel.isascii() and channel.isdecimal() and int(channel) < len(channel_names):
         return int(channel)
     raise InputError(
         f"--input names the channel {channel!r}, and dataset.json has {', '.join(channel_names)} "

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_prosma.arguments import add_quiet, command_parser
+from nnunet_prosma.arguments import add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 
 DATASETS = {
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("dataset", choices=list(DATASETS), help="which of them SOURCE is")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="the publisher's folder, unpacked")
-    parser.add_argument("number", metavar="DATASET_ID", type=int, help="of the new data set, 1 to 999")
+    parser.add_argument("number", metavar="DATASET_ID", type=whole(1, 999), help="of the new data set, 1 to 999")
     parser.add_argument(
         "--size",
         default="paper",
@@ -60,8 +60,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def convert(options: argparse.Namespace) -> Path:
     name, paper_size, layout = DATASETS[options.dataset]
-    if not 1 <= options.number <= 999:
-        raise InputError(f"DATASET_ID must be a number from 1 to 999, got {options.number}")
     busi_only = {
         "--include-normal": options.include_normal,
         "--first-mask-only": options.first_mask_only,
@@ -104,6 +102,6 @@ def convert(options: argparse.Namespace) -> Path:
 def _size(given: str, paper_size: int) -> int | None:
     if given in ("paper", "native"):
         return paper_size if given == "paper" else None
-    if not given.isdigit() or int(given) < 16:
+    if not (given.isascii() and given.isdecimal() and len(given) < 6) or int(given) < 16:
         raise InputError(f"--size must be native or a number of pixels from 16 on, got {given!r}")
     return int(given)

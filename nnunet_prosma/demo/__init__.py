@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_prosma.arguments import add_quiet, command_parser
+from nnunet_prosma.arguments import add_device, add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 
 TRAINERS = {"nnUNetTrainerDemo": "vanilla nnU-Net", "nnUNetTrainerProSMADemo": "nnU-Net with ProSMA gates"}
@@ -36,10 +36,16 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", metavar="FOLDER", type=Path, default=Path("nnunet_prosma_demo"), help="default: %(default)s"
     )
-    parser.add_argument("-device", choices=("cpu", "cuda", "mps"), help="default: cuda if there is one, else cpu")
-    parser.add_argument("--epochs", metavar="N", type=int, default=10, help="of each training; default: %(default)s")
+    add_device(parser)
     parser.add_argument(
-        "--size", metavar="VOXELS", type=int, default=32, help="edge of a phantom, 16 or more; default: %(default)s"
+        "--epochs", metavar="N", type=whole(1), default=10, help="of each training; default: %(default)s"
+    )
+    parser.add_argument(
+        "--size",
+        metavar="VOXELS",
+        type=whole(16),
+        default=32,
+        help="edge of a phantom, 16 or more; default: %(default)s",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the demo that is in FOLDER already")
     add_quiet(parser)
@@ -48,14 +54,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
-    if options.epochs < 1:
-        raise InputError(f"--epochs must be at least 1, got {options.epochs}")
-    if options.size < 16:
-        raise InputError(f"--size must be at least 16, got {options.size}")
+    from nnunet_prosma.host.devices import choose_device
+
     try:
         demonstrate(
             options.o.absolute(),
-            device=options.device or default_device(),
+            device=choose_device(options.device),
             epochs=options.epochs,
             size=options.size,
             overwrite=options.overwrite,
@@ -63,13 +67,6 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         raise InputError(f"cannot write the demo into {options.o}: {error.strerror or error}") from error
     return 0
-
-
-def default_device() -> str:
-    """Not mps unless asked for: what 3D convolutions it knows depends on its version."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def demonstrate(folder: Path, *, device: str, epochs: int, size: int, overwrite: bool) -> None:

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.check import read_checked
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.plans import Plans, Setup
+from nnunet_prosma.host.schema import FingerprintFile
 
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
@@ -65,3 +67,15 @@ def results_folder(given: str, trainer: str, plans: str, configuration: str) -> 
         if not value or "/" in value or "\0" in value:
             raise InputError(f"the {name} must be a name, got {value!r}")
     return root / dataset_name(given) / f"{trainer}__{plans}__{configuration}"
+
+
+def require_planned_data(given: str) -> str:
+    """The name of a data set whose description and fingerprint are there and whole, as planning needs them."""
+    raw, preprocessed = folder_of("nnUNet_raw"), folder_of("nnUNet_preprocessed")
+    name = dataset_name(given)
+    Dataset.read(raw / name / "dataset.json")
+    fingerprint = preprocessed / name / "dataset_fingerprint.json"
+    if not fingerprint.is_file():
+        raise InputError(f"{fingerprint} is missing: run nnUNetv2_extract_fingerprint -d {given} first")
+    read_checked(fingerprint, FingerprintFile)
+    return name

@@ -81,9 +81,7 @@ class Setup:
     def __post_init__(self) -> None:
         if self.configuration not in self.plans.configurations:
             known = ", ".join(self.plans.configurations) or "none"
-            raise InputError(
-                f"{self.plans.source} has no configuration {self.configuration!r} ($.configurations); it has {known}"
-            )
+            raise InputError(f"{self.plans.source} has no configuration {self.configuration!r}; it has {known}")
 
     @cached_property
     def manager(self) -> "ConfigurationManager":

@@ -1,6 +1,9 @@
 """What of plans decides how data are preprocessed; patch, batch and network do not."""
 
+import os
 from typing import Any
+
+from nnunet_prosma.errors import InputError
 
 SHARED = (
     "transpose_forward",
@@ -37,3 +40,13 @@ def data_settings(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
         for key, value in merged.items()
         if decides_preprocessing(key) and key != "data_identifier" and "probabilities" not in key
     }
+
+
+def require_preprocessor(name: str) -> None:
+    """A class that nnU-Net does not find among its preprocessors is an InputError."""
+    import nnunetv2
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    folder = os.path.join(nnunetv2.__path__[0], "preprocessing")
+    if not name.isidentifier() or recursive_find_python_class(folder, name, "nnunetv2.preprocessing") is None:
+        raise InputError(f"nnU-Net has no preprocessor {name!r}: its own is DefaultPreprocessor")

@@ -105,6 +105,21 @@ class DatasetFile(Struct):
             raise ValueError("`channel_names` must name each channel")
 
 
+class FingerprintFile(Struct):
+    """dataset_fingerprint.json, which planning reads."""
+
+    spacings: list[list[float]]
+    shapes_after_crop: list[list[float]]
+    foreground_intensity_properties_per_channel: dict[str, dict[str, float]]
+    median_relative_size_after_cropping: float
+
+    def __post_init__(self) -> None:
+        if not self.spacings or not all(v > 0 for spacing in self.spacings for v in spacing):
+            raise ValueError("`spacings` must hold a spacing for each case, of numbers above 0")
+        if not self.shapes_after_crop or not all(v > 0 for shape in self.shapes_after_crop for v in shape):
+            raise ValueError("`shapes_after_crop` must hold a shape for each case, of numbers above 0")
+
+
 class Split(Struct):
     """One fold of splits_final.json."""
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_prosma.arguments import add_device, add_quiet, command_parser
+from nnunet_prosma.arguments import add_device, add_quiet, command_parser, number_above
 from nnunet_prosma.errors import InputError
 
 USAGE = """nnunet-prosma inspect -d DATASET -c CONFIGURATION -tr TRAINER -f FOLD -i IMAGES -o OUT [OPTIONS]
@@ -31,7 +31,13 @@ def parser() -> argparse.ArgumentParser:
     add("-o", metavar="OUT", type=Path, help="folder for what is shown")
     add("-gt", metavar="LABELS", type=Path, help="folder of true segmentations, named CASE as the predictions are")
     add("-prev_stage_predictions", metavar="FOLDER", type=Path, help="of a cascade: predictions of the stage before")
-    add("-step_size", metavar="SHARE", type=float, default=0.5, help="of the sliding window; default: %(default)s")
+    add(
+        "-step_size",
+        metavar="SHARE",
+        type=number_above(0, most=1),
+        default=0.5,
+        help="of the sliding window; default: %(default)s",
+    )
     add("--disable_tta", action="store_true", help="no mirroring")
     add_device(parser)
     add("--not_on_device", action="store_true", help="keep the maps in the computer's memory, not on the device")
@@ -62,7 +68,5 @@ def check(options: argparse.Namespace) -> None:
     for name, what in (("i", "the folder of images"), ("o", "the folder for what is shown")):
         if getattr(options, name) is None:
             raise InputError(f"-{name} is missing: {what}")
-    if not 0 < options.step_size <= 1:
-        raise InputError(f"-step_size must be above 0 and at most 1, got {options.step_size:g}")
-    if wrong := [fold for fold in options.f if fold != "all" and not fold.isdigit()]:
+    if wrong := [fold for fold in options.f if fold != "all" and not (fold.isascii() and fold.isdecimal())]:
         raise InputError(f"-f takes numbers of folds, or all, got {wrong[0]!r}")

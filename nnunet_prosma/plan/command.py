@@ -4,13 +4,12 @@ import argparse
 import contextlib
 import io
 import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_prosma.arguments import command_parser
+from nnunet_prosma.arguments import command_parser, number_above
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
 
@@ -24,7 +23,6 @@ PLANNERS = {
     "ResEncL": "nnUNetPlannerResEncL",
     "ResEncXL": "nnUNetPlannerResEncXL",
 }
-FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,11 +41,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-gpu_memory_target",
         metavar="GB",
-        type=float,
+        type=number_above(0),
         help="default: the planner's. Plans of another target are named after it, nnUNetProSMAPlans_24G for 24",
     )
     parser.add_argument(
-        "-overwrite_target_spacing", metavar="MM", type=float, nargs=3, help="of 3d_fullres, as in nnU-Net"
+        "-overwrite_target_spacing", metavar="MM", type=number_above(0), nargs=3, help="of 3d_fullres, as in nnU-Net"
     )
     parser.add_argument("-preprocessor_name", metavar="CLASS", default="DefaultPreprocessor", help="as in nnU-Net")
     parser.add_argument("-overwrite_plans_name", metavar="NAME", help="instead of nnUNetProSMA...Plans")
@@ -69,20 +67,21 @@ def plan(dataset: str, options: argparse.Namespace) -> str:
     """Plan one data set, and say what came out of it and how to go on."""
     if options.pl not in PLANNERS and options.pl not in PLANNERS.values():
         raise InputError(f"-pl must be one of {', '.join(PLANNERS)} (or nnU-Net's name for it), got {options.pl!r}")
-    if options.gpu_memory_target is not None and not options.gpu_memory_target > 0:
-        raise InputError(f"-gpu_memory_target must be above 0 GB, got {options.gpu_memory_target}")
     name = options.overwrite_plans_name
     if name is not None and (not name or name != Path(name).name):
         raise InputError(f"-overwrite_plans_name must be a file's name without folder and ending, got {name!r}")
     gate = gate_settings(options.gate)
-    _require_folders()
+    from nnunet_prosma.host.datasets import require_planned_data
+    from nnunet_prosma.host.preprocessing import require_preprocessor
     from nnunet_prosma.plan.planner import PLANNERS as CLASSES
 
+    name_of_dataset = require_planned_data(dataset)
+    require_preprocessor(options.preprocessor_name)
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "WARNING: You are running nnUNetPlanner", UserWarning)
             planner = CLASSES[PLANNERS.get(options.pl, options.pl)](
-                int(dataset) if dataset.isdigit() else dataset,
+                name_of_dataset,
                 options.gpu_memory_target,
                 options.preprocessor_name,
                 name,
@@ -92,10 +91,11 @@ def plan(dataset: str, options: argparse.Namespace) -> str:
             )
             _refuse_foreign_plans(planner)
             plans = planner.plan_experiment()
-    except FileNotFoundError as error:
-        raise InputError(f"data set {dataset} cannot be planned: {error.filename} does not exist") from error
-    except RuntimeError as error:
-        raise InputError(f"data set {dataset} cannot be planned: {' '.join(str(error).split())}") from error
+    except (InputError, OSError, RecursionError, MemoryError):
+        raise
+    except Exception as error:  # nnU-Net's planner asserts, divides and indexes by what data sets hold
+        about = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"data set {dataset} cannot be planned: {about}") from error
     return _summary(planner, plans)
 
 
@@ -130,12 +130,6 @@ def _json_or(text: str, otherwise: Any) -> Any:
 
 def _refuse(word: str) -> dict[str, Any]:
     raise InputError(f"--gate takes NAME=VALUE, such as lam=0.1, or one JSON object, got {word!r}")
-
-
-def _require_folders() -> None:
-    missing = [name for name in FOLDERS if not os.environ.get(name)]
-    if missing:
-        raise InputError(f"planning needs nnU-Net's folders: set the environment variable {' and '.join(missing)}")
 
 
 def _refuse_foreign_plans(planner: "GatedPlannerMixin") -> None:

@@ -20,23 +20,12 @@ from nnunet_prosma.architectures.twins import gated_twin
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
 from nnunet_prosma.gate import GateConfig
+from nnunet_prosma.host.preprocessing import data_settings
 
 if TYPE_CHECKING:
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner as _Host
 else:
     _Host = object
-
-DATA_SETTINGS = (
-    "preprocessor_name",
-    "spacing",
-    "normalization_schemes",
-    "use_mask_for_norm",
-    "resampling_fn_data",
-    "resampling_fn_seg",
-    "resampling_fn_data_kwargs",
-    "resampling_fn_seg_kwargs",
-)
-"""What of a configuration decides how its data are preprocessed; patch, batch and network do not."""
 
 
 class GatedPlannerMixin(_Host):
@@ -135,15 +124,9 @@ class GatedPlannerMixin(_Host):
             if theirs is None:
                 same = self.overwrite_target_spacing is None and self.preprocessor_name == "DefaultPreprocessor"
             else:
-                same = _data_settings(theirs, name) == _data_settings(json.loads(json.dumps(plans)), name)
+                same = data_settings(theirs, name) == data_settings(json.loads(json.dumps(plans)), name)
             if not same:
                 configuration["data_identifier"] = f"{self.plans_identifier}_{name}"
-
-
-def _data_settings(plans: dict[str, Any], name: str) -> list[Any]:
-    configuration = plans["configurations"].get(name, {})
-    shared = ("transpose_forward", "image_reader_writer", "foreground_intensity_properties_per_channel")
-    return [plans.get(key) for key in shared] + [configuration.get(key) for key in DATA_SETTINGS]
 
 
 class ProSMAPlanner(GatedPlannerMixin, ExperimentPlanner):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from nnunet_prosma.arguments import add_quiet, command_parser
+from nnunet_prosma.arguments import add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 
 SHIPPED = Path(__file__).parent / "studies"
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--show", action="store_true", help="print STUDY, to copy and change it")
     parser.add_argument("-o", metavar="FOLDER", type=Path, help="for the table, the reports and the logs")
     parser.add_argument("-d", metavar="DATASET", help="the data set, by number or name, instead of the study's")
-    parser.add_argument("-f", metavar="FOLD", type=int, nargs="+", help="instead of the study's folds")
+    parser.add_argument("-f", metavar="FOLD", type=whole(0), nargs="+", help="instead of the study's folds")
     parser.add_argument("-device", choices=("cpu", "cuda", "mps"), default="cuda", help="default: %(default)s")
     parser.add_argument("--no-training", action="store_true", help="the table of what is finished")
     add_quiet(parser)
