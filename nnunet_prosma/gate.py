@@ -195,8 +195,9 @@ class ProSMAGate(nn.Module):
 
     def response(self, skip: Tensor, signal: Tensor) -> Tensor:
         """Eq. 1 and 2: u (B, Ca, *S), how compatible skip and signal are, over several scales."""
-        v = F.relu(self.skip_proj(skip) + self.signal_proj(signal))
-        return self.norm(self.fuse(torch.cat([branch(v) for branch in self.branches], 1)))
+        v = within_range(F.relu(within_range(self.skip_proj(skip)) + within_range(self.signal_proj(signal))))
+        scales = within_range(torch.cat([branch(v) for branch in self.branches], 1))
+        return self.norm(within_range(self.fuse(scales)))
 
     def sparse(self, u: Tensor) -> Tensor:
         """Eq. 3 and 4: z (B, Ca, *S), thresholded in float32 and cast back."""
@@ -209,10 +210,13 @@ class ProSMAGate(nn.Module):
         return psi * (z != 0).any(1, keepdim=True) if self.config.removal == "hard" else psi
 
     def what(self, signal: Tensor) -> Tensor:
-        """c (B, Cx, 1, ...), from the average of the signal over the image, which is taken in float32."""
-        wide = torch.promote_types(signal.dtype, torch.float32)
-        context = signal.mean(self.spatial_axes, keepdim=True, dtype=wide).to(signal.dtype)
-        return torch.sigmoid(self.mlp(context))
+        """c (B, Cx, 1, ...), from the average of the signal over the image; both are taken in float32."""
+        context = signal.mean(self.spatial_axes, keepdim=True, dtype=torch.promote_types(signal.dtype, torch.float32))
+        if not torch.is_autocast_enabled(signal.device.type):
+            return torch.sigmoid(self.mlp(context.to(signal.dtype)))
+        with torch.autocast(signal.device.type, enabled=False):  # a few numbers, of which half precision loses some
+            context = context.to(getattr(self.mlp[0], "weight", context).dtype)
+            return torch.sigmoid(self.mlp(context)).to(signal.dtype)
 
     def fields(self, skip: Tensor, signal: Tensor) -> GateFields:
         """The intermediate fields of forward, for diagnostics."""
@@ -222,6 +226,12 @@ class ProSMAGate(nn.Module):
         u = self.response(skip, signal)
         z = self.sparse(u)
         return GateFields(psi=self.where(z), c=c, u=u, lam=self.lam, z=z)
+
+
+def within_range(values: Tensor) -> Tensor:
+    """The values; those beyond float16's range as its largest number, not as infinity, whose sums are not numbers."""
+    most = torch.finfo(torch.float16).max
+    return values.clamp(-most, most) if values.dtype == torch.float16 else values
 
 
 class AttentionGate(nn.Module):

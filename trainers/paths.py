@@ -22,7 +22,7 @@ def gate_shapes(network: nn.Module, batch: int, patch: Sequence[int]) -> dict[st
     """Each gate by its name, with the shape of its skip (B, Cx, *S)."""
     decoder = next(m for m in network.modules() if isinstance(m, GatedDecoder))
     sizes, channels = decoder.skip_sizes(patch), decoder.encoder.output_channels
-    shapes = {}
+    shapes: dict[str, tuple[nn.Module, tuple[int, ...]]] = {}
     for name, gate in gates_of(network):
         at = -(int(name.rpartition(".")[-1]) + 2)
         shapes[name] = (gate, (batch, channels[at], *sizes[at]))

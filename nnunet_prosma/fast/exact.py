@@ -6,6 +6,8 @@ transforms of torch.func and forward-mode derivatives, of which a custom functio
 each call, since any of it can change between two calls.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -55,26 +57,27 @@ def obstacle_to_fusing(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> str | 
 
 def _is_as_built(gate: ProSMAGate, skip_channels: int, signal_channels: int) -> bool:
     latent, dimensions = len(gate.theta), len(gate.spatial_axes)
-    layers = [
+    layers: list[Any] = [
         (gate.skip_proj, latent, skip_channels, False),
         (gate.signal_proj, latent, signal_channels, True),
         (gate.fuse, latent, latent * len(gate.branches), True),
         (gate.psi, 1, latent, True),
     ]
     if gate.config.channel:
-        mlp = list(gate.mlp)
+        mlp: list[Any] = list(gate.mlp)
         if [type(part) for part in mlp] != [type(gate.fuse), nn.ReLU, type(gate.fuse)]:
             return False
         hidden = mlp[0].weight.shape[0]
         layers += [(mlp[0], hidden, signal_channels, True), (mlp[2], skip_channels, hidden, True)]
+    branches: list[Any] = list(gate.branches)
     return (
         type(gate.norm) is nn.Identity
         and gate.theta.ndim == 1
-        and len(gate.branches) == len(gate.config.dilations)
-        and len({branch.weight.shape for branch in gate.branches}) == 1
-        and {*gate.branches[0].weight.shape[2:]} <= {1, gate.config.kernel_size}
+        and len(branches) == len(gate.config.dilations)
+        and len({branch.weight.shape for branch in branches}) == 1
+        and {*branches[0].weight.shape[2:]} <= {1, gate.config.kernel_size}
         and all(_is_projection(*layer, dimensions) for layer in layers)
-        and all(_is_branch(b, d, latent, dimensions) for b, d in zip(gate.branches, gate.config.dilations, strict=True))
+        and all(_is_branch(b, d, latent, dimensions) for b, d in zip(branches, gate.config.dilations, strict=True))
     )
 
 

@@ -239,18 +239,18 @@ class _Field:
         """Eq. 1: v (n, P, Ca)."""
         v = self.room("v", len(x), x.shape[2], len(self.wx))
         torch.baddbmm(self.signal_bias, g.transpose(1, 2), _batched(self.wg.t(), g), out=v)
-        return v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_()
+        return _within_range(v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_())
 
     def response(self, v: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Eq. 2: u (n, P, Ca). The scales D_d v, each (n, P, Ca), are added to kept if they are wanted."""
         u = self.room("u", *v.shape).copy_(self.fuse_bias)
         for dilation, kernel, phi in self.branches:
-            scale = self.depthwise.spread(v, kernel, dilation, self.size)
+            scale = _within_range(self.depthwise.spread(v, kernel, dilation, self.size))
             u.baddbmm_(scale, _batched(phi.t(), v))
             if kept is not None:
                 kept.append(scale)
             del scale  # so that the next takes its memory
-        return u
+        return _within_range(u)
 
     def sparse(self, u: Tensor) -> Tensor:
         """Eq. 3 and 4: z (n, P, Ca), in the place of u; computed as soft_threshold does."""
@@ -325,6 +325,12 @@ def _depthwise(device: torch.device) -> Any:
     from nnunet_prosma.fast import depthwise_gpu
 
     return depthwise_gpu
+
+
+def _within_range(values: Tensor) -> Tensor:
+    """As gate.within_range, in place."""
+    most = torch.finfo(torch.float16).max
+    return values.clamp_(-most, most) if values.dtype == torch.float16 else values
 
 
 def _batched(matrix: Tensor, like: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def _decided(
 
 def on_this_gpu(gate: ProSMAGate, shape: Sequence[int], compiled: bool) -> Choice:
     """Measured under nnU-Net's autocast; the recomputed path compiled, if the network is."""
-    paths = {name: partial(by_path, name) for name in ("fused", "recomputed", "reference")}
+    paths: dict[str, choice.Path] = {name: partial(by_path, name) for name in ("fused", "recomputed", "reference")}
     if compiled:
         paths["recomputed"] = torch.compile(paths["recomputed"], dynamic=False)
     chosen = choice.choose(gate, shape, paths, cuda_seconds, autocast)
@@ -124,7 +124,8 @@ def key_of(gate: ProSMAGate, shape: Sequence[int], device: torch.device, compile
         from triton import __version__ as triton
     except ImportError:
         triton = "none"
-    kernels = [tuple(branch.weight.shape[2:]) for branch in gate.branches]
+    branches: Any = gate.branches
+    kernels = [tuple(branch.weight.shape[2:]) for branch in branches]
     return " | ".join(
         [
             *(name, f"nnunet-prosma {__version__}", f"torch {torch.__version__}", f"triton {triton}"),
