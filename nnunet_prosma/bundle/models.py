@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import read_json
+from nnunet_prosma.host.trained import TrainedFolder, read_trained
 
 
 @dataclass(frozen=True)
@@ -17,21 +18,25 @@ class Model:
     folds: tuple[str, ...]
     checkpoint_name: str
 
+    @cached_property
+    def trained(self) -> TrainedFolder:
+        return read_trained(self.folder)
+
     @property
     def name(self) -> str:
         return self.folder.resolve().name
 
     @property
     def configuration(self) -> str:
-        return self.name.split("__")[2]
+        return self.trained.configuration
 
     @property
     def plans(self) -> dict[str, Any]:
-        return read_json(self.folder / "plans.json")
+        return self.trained.setup.plans.content
 
     @property
     def dataset_json(self) -> dict[str, Any]:
-        return read_json(self.folder / "dataset.json")
+        return self.trained.setup.dataset.content
 
     def checkpoint(self, fold: str) -> Path:
         return self.folder / f"fold_{fold}" / self.checkpoint_name
@@ -56,8 +61,9 @@ def find_models(folders: Sequence[Path], folds: Sequence[str], checkpoint_name: 
     if len(set(names)) < len(names):
         raise InputError(f"{max(names, key=names.count)} is named twice: an ensemble has different models")
     for model in models[1:]:
+        ours, theirs = (m.trained.setup.dataset.said for m in (models[0], model))
         for key in ("labels", "regions_class_order", "channel_names", "file_ending"):
-            if model.dataset_json.get(key) != models[0].dataset_json.get(key):
+            if getattr(ours, key) != getattr(theirs, key):
                 raise InputError(
                     f"{models[0].name} and {model.name} are no ensemble: their dataset.json differ in {key}"
                 )
@@ -66,15 +72,9 @@ def find_models(folders: Sequence[Path], folds: Sequence[str], checkpoint_name: 
 
 def unbundled(model: Model) -> Iterator[str]:
     """What a bundle does not carry."""
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    plans = PlansManager(model.plans)
-    if model.configuration not in plans.available_configurations:
-        yield f"its plans have no configuration {model.configuration}"
-        return
-    configuration = plans.get_configuration(model.configuration)
-    if configuration.previous_stage_name is not None:
+    setup = model.trained.setup
+    if setup.previous_stage is not None:
         yield "the second stage of a cascade needs the first one's segmentations, and a bundle has single models only"
-    for kind in (plans.image_reader_writer_class, configuration.preprocessor_class):
+    for kind in (type(setup.plans.reader()), setup.preprocessor()):
         if not kind.__module__.startswith("nnunetv2."):
             yield f"its {kind.__name__} is not a part of nnU-Net, and a bundle carries no code but this plugin's"

@@ -74,16 +74,9 @@ def require_device(name: str) -> None:
 
 def find_cases(images: Path, predictor: "BundlePredictor") -> dict[str, list[str]]:
     """Each case with its files, in the order of channels, as nnU-Net finds them."""
-    from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
+    from nnunet_prosma.host.cases import cases_in
 
-    if not images.is_dir():
-        raise InputError(f"-i {images} is not a folder")
-    ending = predictor.dataset_json["file_ending"]
-    lists = create_lists_from_splitted_dataset_folder(str(images), ending)
-    cases = {Path(files[0]).name[: -len(ending) - 5]: sorted(files) for files in lists}
-    if not cases:
-        raise InputError(f"{images} holds no image named CASE_0000{ending}: images must be of the training's file type")
-    return cases
+    return cases_in(images, predictor.dataset_json["file_ending"])
 
 
 def predict_case(predictor: "BundlePredictor", files: Sequence[str], name: str, output: "Growing") -> None:

@@ -12,6 +12,6 @@ def cases_in(folder: Path, ending: str) -> dict[str, list[str]]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: -i must name the folder of the images")
     lists = create_lists_from_splitted_dataset_folder(str(folder), ending, num_processes=1)
-    if not lists:
+    if not any(lists):
         raise InputError(f"{folder} holds no image: their names must be CASE_0000{ending}, as for nnUNetv2_predict")
-    return {Path(files[0]).name[: -len(f"_0000{ending}")]: sorted(files) for files in lists}
+    return {Path(files[0]).name[: -len(f"_0000{ending}")]: sorted(files) for files in lists if files}

@@ -24,6 +24,9 @@ class Dataset:
     content: dict[str, Any] = field(repr=False)
     said: DatasetFile = field(repr=False)
 
+    def __post_init__(self) -> None:
+        self._labels  # noqa: B018 - labels that nnU-Net cannot use are said now
+
     @classmethod
     def read(cls, path: Path) -> "Dataset":
         return cls(str(path), *read_checked(path, DatasetFile))

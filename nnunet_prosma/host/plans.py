@@ -134,12 +134,11 @@ class Setup:
         """By stage of the encoder, each with a number for each axis."""
         strides = self.said.architecture.arch_kwargs.get("strides")
         axes = len(self.patch_size)
-        found = [(s,) * axes if isinstance(s, int) else s for s in strides] if isinstance(strides, list) else []
+        listed = strides if isinstance(strides, (list, tuple)) else []
+        found = [(s,) * axes if isinstance(s, int) else s for s in listed]
         if not found or not all(isinstance(s, (list, tuple)) and _are_sizes(s, axes) for s in found):
-            raise InputError(
-                f"{self.plans.source}: $.configurations.{self.configuration}.architecture.arch_kwargs.strides must "
-                f"hold a number for each of the {axes} axes in each stage, and is {str(strides)[:80]}"
-            )
+            about = f"must hold a number for each of the {axes} axes in each stage, and is {str(strides)[:80]}"
+            raise self._wrong("architecture.arch_kwargs.strides", about)
         return [tuple(s) for s in found]
 
     @cached_property
@@ -157,6 +156,19 @@ class Setup:
         from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 
         return int(determine_num_input_channels(self.plans.manager, self.manager, self.dataset.content))
+
+    def preprocessor(self) -> Any:
+        """nnU-Net's class of that name."""
+        try:
+            found = self.manager.preprocessor_class
+        except Exception as error:  # nnU-Net looks for a class of that name
+            raise self._wrong("preprocessor_name", f"names no preprocessor of nnU-Net ({error})") from None
+        if found is None:
+            raise self._wrong("preprocessor_name", f"names no class of nnU-Net: {self.manager.preprocessor_name}")
+        return found
+
+    def _wrong(self, key: str, about: str) -> InputError:
+        return InputError(f"{self.plans.source}: $.configurations.{self.configuration}.{key} {about}")
 
     @property
     def previous_stage(self) -> str | None:

@@ -179,5 +179,5 @@ def read_trained(folder: Path, configuration: str | None = None) -> TrainedFolde
             f"{folder}: its plans.json knows no configuration {configuration!r}; the folder's name must end in one"
         )
     setup = Setup(plans, configuration, dataset)
-    setup.said, dataset.labels  # noqa: B018 - what is wrong with them is said now
+    setup.said  # noqa: B018 - what is wrong with it is said now
     return TrainedFolder(folder, trainer, trainer, setup, folds)
