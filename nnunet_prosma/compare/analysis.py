@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nnunet_prosma.compare.badge import badge
 from nnunet_prosma.compare.clusters import clusters_of, note
 from nnunet_prosma.compare.cost import Cost, cost
 from nnunet_prosma.compare.empty import EmptyCounts, count_empty
@@ -73,12 +74,14 @@ def load(
 
 def analyse(loaded: Loaded, primary: str, seed: int, settings: Mapping[str, object]) -> Analysis:
     rows = paired_rows(loaded.table, primary, seed)
+    fair = badge(loaded.findings).text
+    found = [verdict(row) for row in rows if row.primary]
     return Analysis(
         loaded=loaded,
         rows=rows,
         empty=count_empty(loaded.table),
         costs=[cost(run, loaded.folds) for run in loaded.runs],
-        verdicts={row.candidate: verdict(row) for row in rows if row.primary},
+        verdicts={v.candidate: replace(v, sentence=f"{v.sentence} {fair}.") for v in found},
         settings=settings,
     )
 

@@ -72,9 +72,12 @@ def write_report(analysis: "Analysis", output: Path, plots: bool, images: bool) 
     from nnunet_prosma.compare.extremes import largest
     from nnunet_prosma.compare.report_html import write_html
     from nnunet_prosma.compare.report_md import write_markdown
+    from nnunet_prosma.compare.table_tex import table_tex
     from nnunet_prosma.compare.tables import write_tables
+    from nnunet_prosma.files import write_text
 
     write_tables(analysis, output)
+    write_text(output / "table.tex", table_tex(analysis))
     drawn: list[Drawn] = []
     shown = list(largest(analysis))
     if plots:

@@ -5,9 +5,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from nnunet_prosma.compare.analysis import Analysis
+from nnunet_prosma.compare.badge import ordered
+from nnunet_prosma.compare.cost import cost_section
 from nnunet_prosma.compare.results import digits, results
 from nnunet_prosma.compare.section import LONG, Section, Table
 from nnunet_prosma.statistics.studentised import MINIMUM
+
+MARKED = "Marked differences usually end a comparison. This one was made all the same, because --allow asked for it."
+HOW_SLICES = (
+    "Of each case the slice in which the two answers differ in most voxels, drawn as radiologists look at it: the "
+    "patient's left (L) is on the right; A is front, P back, S head, I feet. Letters and turning need an image that "
+    "knows its directions. Slices are counted from 1 along the axis that they are cut along, as ITK-SNAP counts them."
+)
 
 
 def title(analysis: Analysis) -> str:
@@ -20,19 +29,19 @@ def sections(analysis: Analysis) -> Iterator[Section]:
     yield results(analysis)
     yield empty_masks(analysis)
     yield folds(analysis)
-    yield costs(analysis)
+    yield cost_section(analysis.costs)
     yield Section("Case by case", plots=("scatter", "sorted", "distribution"))
     yield method(analysis)
 
 
 def fairness(analysis: Analysis) -> Section:
-    findings = sorted(analysis.loaded.findings, key=lambda f: not f.allowed)
+    findings = ordered(analysis.loaded.findings)
     silent = [r.name for r in analysis.loaded.runs if not all("nnunet_version" in f.debug for f in r.folds.values())]
     text = [f"The version of nnU-Net is not recorded for {', '.join(silent)}."] if silent else []
     if not findings:
         text.insert(0, "Nothing that nnU-Net records about these runs differs but the trainer.")
     elif any(f.allowed for f in findings):
-        text.insert(0, "Marked differences make a comparison meaningless; they were allowed on request.")
+        text.insert(0, MARKED)
     return Section("Is it a fair comparison?", text, findings)
 
 
@@ -83,32 +92,6 @@ def folds(analysis: Analysis) -> Section:
         f"independent: no test is made of them."
     )
     return Section("Folds", [text], tables=[Table("Means of each fold", header, rows)])
-
-
-def costs(analysis: Analysis) -> Section:
-    header = ("run", "parameters", "time per epoch", "epochs", "peak memory", "device")
-    first = analysis.costs[0]
-    rows: list[tuple[str, ...]] = [
-        (
-            c.run,
-            f"{c.parameters:,}{_ratio(c.parameters, first.parameters)}" if c.parameters else "not readable",
-            f"{c.seconds_per_epoch:.1f} s{_ratio(c.seconds_per_epoch, first.seconds_per_epoch)}"
-            if c.seconds_per_epoch
-            else "not in the logs",
-            str(c.epochs or "not in the logs"),
-            f"{c.peak_memory_gib:.1f} GiB" if c.peak_memory_gib else "not recorded",
-            c.gpu or "not recorded",
-        )
-        for c in analysis.costs
-    ]
-    text = "Time per epoch is the median over epochs and folds in the training logs, on the machine of the training."
-    return Section("Cost beside benefit", [text], tables=[Table("Cost", header, rows)], plots=("curve",))
-
-
-def _ratio(value: float | None, first: float | None) -> str:
-    if not value or not first or value == first:
-        return ""
-    return f" ({100 * (value / first - 1):+.1f} %)"
 
 
 def method(analysis: Analysis) -> Section:

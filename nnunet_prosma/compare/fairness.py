@@ -10,13 +10,17 @@ from nnunet_prosma.host.runs import LabelKey
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference: its kind, a sentence, the lines of a diff. error: meaningless, unless it is allowed."""
+    """One difference: its kind, a sentence, the lines of a diff; about: what differs, in a word or two.
+
+    error: it makes the comparison meaningless, unless it is allowed.
+    """
 
     kind: str
     sentence: str
     lines: tuple[str, ...] = ()
     error: bool = False
     allowed: bool = False
+    about: str = ""
 
 
 def judge(findings: Sequence[Finding], allowed: Sequence[str]) -> list[Finding]:

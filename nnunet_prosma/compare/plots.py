@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.extremes import slug
@@ -20,6 +21,7 @@ BETTER, WORSE = "#0080c0", "#d55e00"
 FEW = 60
 """Up to so many cases each is drawn for itself."""
 ROWS_PER_FIGURE = 20
+BEYOND = "A diamond at the edge is a case that lies further out."
 
 
 def plots(analysis: Analysis) -> Iterator[Plot]:
@@ -36,39 +38,66 @@ def plots(analysis: Analysis) -> Iterator[Plot]:
     yield from curves(analysis.loaded.runs, analysis.loaded.folds)
 
 
-def panels(name: str, draw: Callable[[Axes, Row], None], rows: Sequence[Row], primary: Row) -> Iterator[Plot]:
-    """Four panels a figure."""
+def panels(name: str, draw: Callable[..., None], rows: Sequence[Row], primary: Row) -> Iterator[Plot]:
+    """Four panels a figure, all on one scale."""
+    better = "better" if primary.metric.better > 0 else "worse"
     about = {
         "scatter": f"{primary.metric.title} of each case, {primary.baseline} across, {primary.candidate} up. Above the "
-        f"line {primary.candidate} is {'better' if primary.metric.better > 0 else 'worse'}.",
+        f"line {primary.candidate} is {better}. {BEYOND}",
         "sorted": f"Difference in {primary.metric.title} of each case, {primary.candidate} minus {primary.baseline}, "
-        f"sorted.",
+        f"sorted. {BEYOND}",
     }[name]
     rows = [row for row in rows if row.n]
+    seen = [row.differences for row in rows] if name == "sorted" else [v for row in rows for v in row.values]
+    if not rows:
+        return
+    low, high = fence(np.concatenate(seen))
+    if name == "sorted":
+        low, high = min(low, 0.0), max(high, 0.0)
+    margin = 0.05 * (high - low or 0.1)
+    limits = (low - margin, high + margin)
     for start in range(0, len(rows), 4):
         part = rows[start : start + 4]
         across = 1 if len(part) == 1 else 2
         down = (len(part) + 1) // 2 if across == 2 else 1
-        page = figure(2.05 * down + 0.2 if across == 2 else 3.6)
+        page = figure(2.05 * down + 0.4 if across == 2 else 3.8)
         for index, row in enumerate(part):
-            draw(page.add_subplot(down, across, index + 1), row)
+            draw(page.add_subplot(down, across, index + 1), row, limits)
+        metric = _axis_name(primary.metric)
+        page.supxlabel(f"{metric}, {shorten(primary.baseline, 40)}" if name == "scatter" else "cases, sorted", size=9)
+        candidate = shorten(primary.candidate, 24)
+        page.supylabel(f"{metric},\n{candidate}" if name == "scatter" else f"difference in\n{metric}", size=9)
         title = f"{primary.candidate}: {', '.join(shorten(r.label) for r in part)}"
         yield Plot(f"{name}_{slug(primary.candidate)}_{start // 4 + 1}", title, about, page, name, start >= 12)
 
 
-def scatter(axes: Axes, row: Row) -> None:
-    a, b = row.values
-    low, high = float(min(a.min(), b.min())), float(max(a.max(), b.max()))
-    margin = 0.04 * (high - low or 0.1)
-    axes.plot([low - margin, high + margin], [low - margin, high + margin], color=MUTED, lw=0.8, zorder=1)
+def fence(values: np.ndarray) -> tuple[float, float]:
+    """What a plot shows: all, but for values that lie far outside of the middle nine tenths."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values, (5, 95)))
+    reach = (high - low) or float(np.ptp(values)) or 0.1
+    return max(float(values.min()), low - reach), min(float(values.max()), high + reach)
+
+
+def scatter(axes: Axes, row: Row, limits: tuple[float, float]) -> None:
+    a, b = (v.clip(*limits) for v in row.values)
+    out = (a != row.values[0]) | (b != row.values[1])
+    axes.plot(limits, limits, color=MUTED, lw=0.8, zorder=1)
     size, alpha = (16, 0.85) if row.n <= FEW else (7, 0.35)
-    axes.scatter(a, b, s=size, alpha=alpha, color=COLOURS[2], linewidths=0, rasterized=row.n > FEW, zorder=2)
-    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
+    kept = ~out
+    axes.scatter(
+        a[kept], b[kept], s=size, alpha=alpha, color=COLOURS[2], linewidths=0, rasterized=row.n > FEW, zorder=2
+    )
+    if out.any():
+        axes.scatter(a[out], b[out], s=22, marker="D", color=COLOURS[1], linewidths=0, zorder=3, clip_on=False)
+    axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.set_title(f"{shorten(row.label)} ({row.n})", loc="left")
     axes.locator_params(nbins=4)
 
 
-def sorted_differences(axes: Axes, row: Row) -> None:
+def sorted_differences(axes: Axes, row: Row, limits: tuple[float, float]) -> None:
     d = np.sort(row.differences)
     x = np.arange(len(d))
     colours = np.where(d * row.metric.better >= 0, BETTER, WORSE)
@@ -77,7 +106,10 @@ def sorted_differences(axes: Axes, row: Row) -> None:
     else:
         for colour in (BETTER, WORSE):
             axes.fill_between(x, np.where(colours == colour, d, 0), step="mid", color=colour, lw=0, rasterized=True)
+    out = (d < limits[0]) | (d > limits[1])
+    axes.scatter(x[out], d[out].clip(*limits), s=22, marker="D", color=WORSE, linewidths=0, zorder=3, clip_on=False)
     axes.axhline(0, color=INK, lw=0.8)
+    axes.set_ylim(limits)
     axes.set_title(f"{shorten(row.label)} ({row.n})", loc="left")
     axes.set_xticks([])
     axes.locator_params(axis="y", nbins=4)
@@ -87,6 +119,12 @@ def differences_by_label(rows: Sequence[Row], metric: Metric) -> Iterator[Plot]:
     """Mean difference with its interval, a line for each label, a colour for each run."""
     labels = list(dict.fromkeys(row.label for row in rows if row.mean_difference is not None))
     runs = list(dict.fromkeys(row.candidate for row in rows))
+    found = [row for row in rows if row.mean_difference is not None]
+    ends = [[row.mean_interval.low, row.mean_interval.high] for row in found if row.mean_interval]
+    low, high = fence(
+        np.array([0.0, *(row.mean_difference or 0.0 for row in found), *(e for pair in ends for e in pair)])
+    )
+    margin = 0.05 * (high - low or 0.1)
     for part, shown in enumerate(_parts(labels)):
         page = figure(0.75 + 0.24 * len(shown) * max(1, 0.6 * len(runs)))
         axes = page.add_subplot()
@@ -97,8 +135,12 @@ def differences_by_label(rows: Sequence[Row], metric: Metric) -> Iterator[Plot]:
             y, colour = shown.index(row.label) + offset, COLOURS[1 + runs.index(row.candidate) % (len(COLOURS) - 1)]
             if row.mean_interval:
                 axes.plot([row.mean_interval.low, row.mean_interval.high], [y, y], color=colour, lw=1.8)
-            axes.plot(row.mean_difference, y, "o", ms=4.5, color=colour, mfc=colour if row.mean_interval else "none")
+            inside = low - margin <= row.mean_difference <= high + margin
+            place = min(max(row.mean_difference, low - margin), high + margin)
+            face = colour if row.mean_interval else "none"
+            axes.plot(place, y, "o" if inside else "D", ms=4.5, color=colour, mfc=face, clip_on=False)
         axes.axvline(0, color=INK, lw=0.8)
+        axes.set_xlim(min(low, 0.0) - margin, max(high, 0.0) + margin)
         _label_axis(axes, shown)
         axes.set_xlabel(_axis_name(metric, "difference"))
         if len(runs) > 1:
@@ -106,7 +148,7 @@ def differences_by_label(rows: Sequence[Row], metric: Metric) -> Iterator[Plot]:
         better = "right" if metric.better > 0 else "left"
         about = (
             f"Mean difference in {metric.title} to {rows[0].baseline} with its 95 % interval, by label; better is to "
-            f"the {better}. An open dot has no interval."
+            f"the {better}. An open dot has no interval; a diamond at the edge lies further out."
         )
         name = f"difference_{metric.name}_{part + 1}"
         yield Plot(
@@ -123,6 +165,8 @@ def distributions(table: CaseTable, metric: Metric) -> Iterator[Plot]:
     for part, shown in enumerate(_parts(labels, max(4, 2 * ROWS_PER_FIGURE // len(table.runs)))):
         page = figure(0.85 + 0.16 * len(shown) * (len(table.runs) + 0.6))
         axes = page.add_subplot()
+        places = [table.labels.index(label) for label in shown]
+        left, right = fence(np.concatenate([values[r, counted[:, k], k] for k in places for r in range(len(values))]))
         for y, label in enumerate(shown):
             k = table.labels.index(label)
             for r in range(len(table.runs)):
@@ -132,15 +176,21 @@ def distributions(table: CaseTable, metric: Metric) -> Iterator[Plot]:
                 colour = COLOURS[r % len(COLOURS)]
                 if len(v) <= FEW:
                     height = place + rng.uniform(-0.1, 0.1, len(v))
-                    axes.scatter(v, height, s=5, color=colour, alpha=0.5, linewidths=0, rasterized=len(shown) > 8)
+                    inside = (v >= left) & (v <= right)
+                    few = {"color": colour, "linewidths": 0, "rasterized": len(shown) > 8}
+                    axes.scatter(v[inside], height[inside], s=5, alpha=0.5, **few)
+                    axes.scatter(v[~inside].clip(left, right), height[~inside], s=14, marker="D", **few)
                 axes.plot([low, high], [place, place], color=colour, lw=0.9)
                 axes.plot([first, third], [place, place], color=colour, lw=3.6, alpha=0.75)
                 axes.plot(middle, place, "|", color=INK, ms=6, mew=1.4)
         _label_axis(axes, shown)
+        margin = 0.04 * (right - left or 0.1)
+        axes.set_xlim(left - margin, right + margin)
         axes.set_xlabel(_axis_name(metric))
         _legend(page, table.runs, COLOURS)
         about = (
-            "Over the cases that count for all runs: median (tick), quartiles (thick), 5th to 95th percentile (thin)."
+            "Over the cases that count for all runs: median (tick), quartiles (thick), 5th to 95th percentile (thin). "
+            f"{BEYOND}"
         )
         name = f"distribution_{metric.name}_{part + 1}"
         yield Plot(
@@ -165,6 +215,13 @@ def curves(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Plot]:
             axes.plot(shared, means, color=COLOURS[r % len(COLOURS)], lw=1.6, marker="o" if len(shared) == 1 else "")
         if not drawn:
             continue
+        seen = [
+            v for run in runs for f in folds if f in run.folds for v in run.folds[f].log.curves.get(key, {}).values()
+        ]
+        low, high = fence(np.array(seen, dtype=float))
+        margin = 0.05 * (high - low or 0.1)
+        axes.set_ylim(low - margin, high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
         _legend(page, [run.name for run in runs], COLOURS)

@@ -7,29 +7,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.content import sections, title
+from nnunet_prosma.compare.badge import badge
+from nnunet_prosma.compare.content import HOW_SLICES, sections, title
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import CAVEAT
 from nnunet_prosma.files import write_text
 from nnunet_prosma.report.page import page
+from nnunet_prosma.report.table import html_table, minus
 
 if TYPE_CHECKING:
     from nnunet_prosma.report.drawing import Drawn
 
 
 def write_html(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Sequence[Picture], output: Path) -> None:
+    """The verdict first, then whether the comparison is fair, then all else."""
     parts = list(sections(analysis))
-    body = [_section(parts[0], plots)]
-    body += [f'<p class="verdict">{escape(verdict.sentence)}</p>' for verdict in analysis.verdicts.values()]
-    body.append(f'<p class="caveat">{escape(CAVEAT)}</p>')
-    body += [_section(part, plots) for part in parts[1:-1]]
+    body = [_verdict(analysis), *(_section(part, plots) for part in parts[:-1])]
     if pictures:
         body.append(_pictures(pictures))
     body.append(_section(parts[-1], plots))
-    footer = "All numbers: cases.csv and summary.json beside this page."
+    footer = "All numbers: cases.csv, summary.json and table.tex beside this page."
     write_text(output / "report.html", page(title(analysis), "\n".join(body), footer))
+
+
+def _verdict(analysis: Analysis) -> str:
+    mark = badge(analysis.loaded.findings)
+    sentences = "".join(
+        f'<p class="sentence">{escape(minus(verdict.sentence))}</p>' for verdict in analysis.verdicts.values()
+    )
+    return (
+        f'<div class="verdict"><p><span class="badge {mark.kind}">{escape(mark.text)}</span></p>{sentences}'
+        f'<p class="caveat">{escape(CAVEAT)}</p></div>'
+    )
 
 
 def _section(section: Section, plots: "Sequence[Drawn]") -> str:
@@ -46,7 +57,7 @@ def _section(section: Section, plots: "Sequence[Drawn]") -> str:
 
 
 def _finding(finding: Finding) -> str:
-    mark = "<strong>allowed on request</strong> " if finding.allowed else ""
+    mark = f"<strong>compared only because of --allow {escape(finding.kind)}:</strong> " if finding.allowed else ""
     diff = ""
     if finding.lines:
         lines = "\n".join(escape(line) for line in finding.lines)
@@ -55,12 +66,7 @@ def _finding(finding: Finding) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.header)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
-        for first, *cells in table.rows
-    )
-    whole = f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    whole = html_table(table.header, table.rows)
     if table.folded:
         return f"<details><summary>{escape(table.title)}</summary>{whole}</details>"
     return f"<h3>{escape(table.title)}</h3>{whole}"
@@ -77,7 +83,7 @@ def _plots(plots: "Sequence[Drawn]") -> str:
 
 def _pictures(pictures: Sequence[Picture]) -> str:
     grid = f'<div class="plots">{"".join(map(_picture, pictures))}</div>'
-    return f"<section><h2>Largest regressions and gains</h2>{grid}</section>"
+    return f"<section><h2>Largest regressions and gains</h2><p>{escape(HOW_SLICES)}</p>{grid}</section>"
 
 
 def _picture(picture: Picture) -> str:
@@ -85,4 +91,5 @@ def _picture(picture: Picture) -> str:
     if picture.png:
         source = base64.b64encode(picture.png).decode()
         image = f'<img src="data:image/png;base64,{source}" alt="{escape(picture.about)}">'
-    return f"<figure><h3>{escape(picture.title)}</h3>{image}<figcaption>{escape(picture.about)}</figcaption></figure>"
+    caption = f"<figcaption>{escape(minus(picture.about))}</figcaption>"
+    return f"<figure><h3>{escape(picture.title)}</h3>{image}{caption}</figure>"

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.content import sections, title
+from nnunet_prosma.compare.badge import badge
+from nnunet_prosma.compare.content import HOW_SLICES, sections, title
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import CAVEAT
 from nnunet_prosma.files import write_text
+from nnunet_prosma.report.table import minus
 
 if TYPE_CHECKING:
     from nnunet_prosma.report.drawing import Drawn
@@ -17,14 +19,14 @@ if TYPE_CHECKING:
 
 def write_markdown(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Sequence[Picture], output: Path) -> None:
     lines = [f"# {_text(title(analysis))}", ""]
-    first, *others = sections(analysis)
-    lines += _section(first, plots)
-    lines += [f"**{_text(verdict.sentence)}**\n" for verdict in analysis.verdicts.values()]
+    lines += [f"**{_text(badge(analysis.loaded.findings).text)}.**", ""]
+    lines += [f"**{_text(minus(verdict.sentence))}**\n" for verdict in analysis.verdicts.values()]
     lines += [CAVEAT, ""]
-    for section in others:
+    for section in sections(analysis):
         lines += _section(section, plots)
+    lines += ["## Largest regressions and gains", "", HOW_SLICES, ""] if pictures else []
     for picture in pictures:
-        lines += [f"## {_text(picture.title)}", "", _text(picture.about), ""]
+        lines += [f"### {_text(picture.title)}", "", _text(minus(picture.about)), ""]
         lines += [f"![{_text(picture.title)}](figures/{picture.name}.png)", ""] if picture.png else []
     write_text(output / "report.md", "\n".join(lines))
 
@@ -32,7 +34,8 @@ def write_markdown(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Seque
 def _section(section: Section, plots: "Sequence[Drawn]") -> list[str]:
     lines = [f"## {section.title}", ""]
     for finding in section.findings:
-        lines.append(f"- {'**allowed on request:** ' if finding.allowed else ''}{_text(finding.sentence)}")
+        mark = f"**compared only because of --allow {finding.kind}:** " if finding.allowed else ""
+        lines.append(f"- {mark}{_text(finding.sentence)}")
         if finding.lines:
             lines += ["", "  ```diff", *(f"  {line}" for line in finding.lines), "  ```", ""]
     lines += [""] if section.findings else []
@@ -47,7 +50,8 @@ def _section(section: Section, plots: "Sequence[Drawn]") -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    rows = [table.header, ("---",) * len(table.header), *table.rows]
+    cells = [(first, *map(minus, others)) for first, *others in table.rows]
+    rows = [table.header, ("---",) * len(table.header), *cells]
     return [f"### {_text(table.title)}", "", *("| " + " | ".join(map(_text, row)) + " |" for row in rows), ""]
 
 

@@ -80,6 +80,12 @@ def _result(row: Row) -> tuple[str, ...]:
     )
 
 
+def cells(row: Row) -> dict[str, str]:
+    """The cells by their column."""
+    found = _result(row)
+    return dict(zip((*COLUMNS[:-3], "behind by", *COLUMNS[-3:]), found, strict=True))
+
+
 def digits(value: float, row: Row) -> str:
     return f"{value:.{row.metric.digits}f}"
 

@@ -157,9 +157,10 @@ def _differs(
         scope = "" if len(where) == len(folds) else f" in {_folds(where)}"
         if max(len(a), len(b)) > 60:
             sentence = f"{baseline.name} (-) and {run.name} (+) differ in {about}{scope}."
-            yield Finding(kind, sentence, (f"- {a}", f"+ {b}"))
+            yield Finding(kind, sentence, (f"- {a}", f"+ {b}"), about=about)
         else:
-            yield Finding(kind, f"{about[0].upper()}{about[1:]}: {a} in {baseline.name}, {b} in {run.name}{scope}.")
+            sentence = f"{about[0].upper()}{about[1:]}: {a} in {baseline.name}, {b} in {run.name}{scope}."
+            yield Finding(kind, sentence, about=about)
 
 
 def _debug(key: str, fold: Fold) -> str | None:

@@ -11,6 +11,7 @@ import numpy as np
 from nnunet_prosma.files import write_text
 from nnunet_prosma.inspect.measure import PLACES, GateRow
 from nnunet_prosma.report.page import page
+from nnunet_prosma.report.table import html_table
 
 HOW_TO_READ = (
     "A gate multiplies the encoder's skip by psi, one number a voxel: where, and by c, one number a channel: what. 1 "
@@ -94,15 +95,8 @@ def _table(rows: Sequence[GateRow]) -> str:
     for row in rows:
         cells = [row.stride, _percent(row.zeros), _percent(row.unsupported), _number(row.psi.get("all"))]
         cells += [_number(row.psi.get(f"{mask}_{place}")) for mask in masks for place in PLACES]
-        cells.append(_number(row.c_mean))
-        lines.append(
-            f'<tr><th scope="row">{row.name}</th>' + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
-        )
-    top = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
-    return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-        f"</div>"
-    )
+        lines.append((row.name, *cells, _number(row.c_mean)))
+    return html_table(head, lines)
 
 
 def _percent(value: float | None) -> str:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nnunet_prosma.files import write_bytes, write_text
 
-INK, MUTED, PAPER = "#1b1b1e", "#8b8b93", "#fffffe"
+INK, MUTED, PAPER = "#1b1b1e", "#63636b", "#fffffe"
 """In a page these become its own colours, so that a plot is light or dark with it."""
 WIDTH = 4.3
 STYLE: Any = {

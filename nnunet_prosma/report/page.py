@@ -21,6 +21,7 @@ PAGE = """<!doctype html>
 {body}
 <footer>Made by nnunet-prosma {version}. {footer}</footer>
 </main>
+<script>{script}</script>
 </body>
 </html>
 """
@@ -28,5 +29,13 @@ PAGE = """<!doctype html>
 
 def page(title: str, body: str, footer: str) -> str:
     """title and footer are plain text, body is HTML."""
-    style = resources.files("nnunet_prosma.report").joinpath("page.css").read_text()
-    return PAGE.format(title=escape(title), style=style, body=body, version=escape(__version__), footer=escape(footer))
+    folder = resources.files("nnunet_prosma.report")
+    style, script = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return PAGE.format(
+        title=escape(title),
+        style=style,
+        script=script,
+        body=body,
+        version=escape(__version__),
+        footer=escape(footer),
+    )
