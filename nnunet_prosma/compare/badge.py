@@ -23,6 +23,8 @@ QUESTION = {
     "plans": "plans",
 }
 """Kinds of findings that change the question, the gravest first; the others are about surroundings."""
+NOTES = {"clusters"}
+"""Kinds that tell something about the cases, and no difference."""
 Kind = Literal["same", "around", "differs", "allowed"]
 
 
@@ -46,7 +48,7 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
 
 def badge(findings: Sequence[Finding]) -> Badge:
     graver = [f for f in ordered(findings) if f.allowed or f.kind in QUESTION]
-    around = [f for f in findings if f not in graver]
+    around = [f for f in findings if f not in graver and f.kind not in NOTES]
     if any(f.allowed for f in graver):
         kinds = " ".join(dict.fromkeys(f.kind for f in graver if f.allowed))
         return Badge("allowed", f"Differs in {_topics(graver)}: compared only because of --allow {kinds}")

@@ -177,7 +177,7 @@ def distributions(table: CaseTable, metric: Metric) -> Iterator[Plot]:
                 if len(v) <= FEW:
                     height = place + rng.uniform(-0.1, 0.1, len(v))
                     inside = (v >= left) & (v <= right)
-                    few = {"color": colour, "linewidths": 0, "rasterized": len(shown) > 8}
+                    few: dict[str, Any] = {"color": colour, "linewidths": 0, "rasterized": len(shown) > 8}
                     axes.scatter(v[inside], height[inside], s=5, alpha=0.5, **few)
                     axes.scatter(v[~inside].clip(left, right), height[~inside], s=14, marker="D", **few)
                 axes.plot([low, high], [place, place], color=colour, lw=0.9)
