@@ -30,8 +30,11 @@ def main(arguments: Sequence[str]) -> int:
     setting = made(options, path)
     if options.status:
         return show_status(setting, as_json=options.json)
-    from nnunet_prosma.study.conduct import make_table, train
+    from nnunet_prosma.study.conduct import collect_to, make_table, train
 
+    if options.collect:
+        collect_to(setting, options.collect.absolute())
+        return 0
     again = shlex.join(["nnunet-prosma", "study", *arguments])
     wrong: list[str] = []
     if not options.no_training:

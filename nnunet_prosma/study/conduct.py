@@ -1,14 +1,18 @@
 """A study's trainings, and its table."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import write_text
 from nnunet_prosma.host.splits import read_splits
+from nnunet_prosma.study.collected import collect, place_of
 from nnunet_prosma.study.local import Slot, work_off
 from nnunet_prosma.study.prepare import prepare
-from nnunet_prosma.study.record import read_record
-from nnunet_prosma.study.runs import Run, named, runs_of, state
+from nnunet_prosma.study.runs import Run, named, runs_of
 from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.standing import done, unlike
 from nnunet_prosma.study.stop import Stop
 from nnunet_prosma.study.table import write_table
 
@@ -25,9 +29,9 @@ def train(setting: Setting, places: list[Slot], only: str | None = None) -> tupl
 def make_table(setting: Setting, *, command: str) -> bool:
     """False where nothing is finished, so that there is nothing to put into a table."""
     runs = runs_of(setting)
-    finished = [
-        run for run in runs if state(run, setting.study, read_record(setting.output, run.key).validated) == "finished"
-    ]
+    finished = done(runs, setting)
+    for sentence in unlike(runs, setting):
+        print(sentence)
     if not finished:
         return False
     reports = compare(finished, setting)
@@ -37,6 +41,22 @@ def make_table(setting: Setting, *, command: str) -> bool:
     return True
 
 
+def collect_to(setting: Setting, folder: Path) -> None:
+    """The study and its finished runs, without checkpoints, for a study to go on from in that folder."""
+    from nnunet_prosma.study.spec import as_yaml
+
+    finished = done(runs_of(setting), setting)
+    if not finished:
+        raise InputError("no training of this study is finished, so there is nothing to collect")
+    collect(finished, setting, folder)
+    write_text(folder / "study.yaml", as_yaml(setting.study))
+    size = sum(p.stat().st_size for run in finished for p in place_of(run, folder).rglob("*") if p.is_file())
+    print(
+        f"{len(finished)} trainings in {folder}, {size / len(finished) / 1000:.0f} kB each; a study goes on from there:"
+    )
+    print(f"nnunet-prosma study {folder / 'study.yaml'} -o {folder}")
+
+
 def compare(finished: Sequence[Run], setting: Setting) -> dict[str, Path]:
     """nnunet-prosma compare over the folds that all arms have; one report, or where folds share cases one for each.
 
@@ -44,9 +64,13 @@ def compare(finished: Sequence[Run], setting: Setting) -> dict[str, Path]:
     """
     from nnunet_prosma.compare.command import main
 
-    study = setting.study
+    study, further = setting.study, list(map(str, setting.study.compare))
     if len(study.arms) < 2:
         return {}
+    if any(place_of(run, setting.output) == run.folder for run in finished):  # without images, and all in one place
+        collect(finished, setting, setting.output)
+        finished = [replace(run, folder=place_of(run, setting.output)) for run in finished]
+        further += ["--tables-only"] * ("--tables-only" not in further)
     reports = {}
     for repeat in dict.fromkeys(run.repeat for run in finished):
         own = [run for run in finished if run.repeat == repeat]
@@ -58,7 +82,6 @@ def compare(finished: Sequence[Run], setting: Setting) -> dict[str, Path]:
             name = f"fold {group[0]}" if len(group) == 1 else f"folds {', '.join(map(str, group))}"
             name = name if repeat is None else f"repeat {repeat}, {name}"
             report = setting.output / "compare" / name.replace(", ", "_").replace(" ", "_")
-            further = map(str, study.compare)
             main(["--folders", *folders, "-f", *map(str, group), "-o", str(report), *further])
             reports[name] = report
     return reports

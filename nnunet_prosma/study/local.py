@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.study.attempt import attempt
 from nnunet_prosma.study.lock import HeldError
-from nnunet_prosma.study.record import read_record
-from nnunet_prosma.study.runs import Run, state
+from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.share import variables
+from nnunet_prosma.study.standing import DONE, standing
 from nnunet_prosma.study.stop import Stop
 from nnunet_prosma.study.view import View
 
@@ -39,8 +39,8 @@ def work_off(runs: list[Run], setting: Setting, places: list[Slot]) -> tuple[lis
 
     wrong: list[str] = []
     waiting = list(enumerate(runs, 1))
-    states = {run.key: state(run, setting.study, read_record(setting.output, run.key).validated) for run in runs}
-    view = View(sum(how == "finished" for how in states.values()), len(runs))
+    states = {run.key: standing(run, setting) for run in runs}
+    view = View(sum(how in DONE for how in states.values()), len(runs))
     taking = threading.Lock()
 
     def work(place: int) -> None:
@@ -51,7 +51,7 @@ def work_off(runs: list[Run], setting: Setting, places: list[Slot]) -> tuple[lis
                     return
                 number, run = waiting.pop(0)
             view.say(f"[{number}/{len(runs)}] {run.title}: {states[run.key]}")
-            if states[run.key] == "finished":
+            if states[run.key] in DONE:
                 continue
             view.begin(run, place)
             finished = False

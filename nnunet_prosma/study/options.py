@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     look = parser.add_argument_group("to look")
     look.add_argument("--status", action="store_true", help="how far each run is; nothing is started")
     look.add_argument("--json", action="store_true", help="--status as JSON")
+    look.add_argument("--collect", metavar="DIR", type=Path, help="add what is finished to DIR, without checkpoints")
     look.add_argument("--no-training", action="store_true", help="the table of what is finished")
     add_quiet(parser)
     return parser

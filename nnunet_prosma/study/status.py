@@ -9,8 +9,9 @@ from nnunet_prosma.host.progress import progress_of
 from nnunet_prosma.study.attempt import lock_of
 from nnunet_prosma.study.lock import holder_of
 from nnunet_prosma.study.record import read_record
-from nnunet_prosma.study.runs import Run, state
+from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.standing import DONE, standing
 
 
 @dataclass
@@ -39,8 +40,10 @@ def status_of(run: Run, setting: Setting, waiting: dict[str, str]) -> Status:
     if last and last.job:
         where += f", job {last.job}"
     why = ""
-    if state(run, setting.study, record.validated) == "finished":
+    how = standing(run, setting)
+    if how in DONE:
         now = "done"
+        where = where if how == "finished" else "collected"
     elif holder is not None:
         now = "validating" if progress.validating else "running"
         where = str(holder.get("host")) + (f", job {holder['job']}" if holder.get("job") else "")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.files import read_json, write_text
-from nnunet_prosma.metrics import POOLINGS, Score, cases_of_fold, count_folder, scores_of
+from nnunet_prosma.metrics import POOLINGS, Score, scores_of
+from nnunet_prosma.study.collected import counts
 from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.setting import Setting
@@ -45,9 +46,7 @@ def write_table(
 
 def scores_of_run(run: Run, setting: Setting) -> dict[int, dict[str, Score]]:
     """Batches follow the order of the split, as U-KAN's do."""
-    cases = cases_of_fold(setting.splits, run.fold)
-    counted = count_folder(run.folder / "validation", setting.preprocessed / "gt_segmentations", cases)
-    return {label: scores_of(list(of_case.values())) for label, of_case in counted.items()}
+    return {label: scores_of(list(of_case.values())) for label, of_case in counts(run, setting).items()}
 
 
 def results(study: Study, finished: Sequence[Run], scores: Scores) -> Iterator[str]:
@@ -130,7 +129,8 @@ def difference(row: Mapping[str, Any]) -> list[str]:
 
 
 def unfinished(runs: Sequence[Run], finished: Sequence[Run], output: Path) -> Iterator[str]:
-    missing = [run for run in runs if run not in finished]
+    there = {run.key for run in finished}
+    missing = [run for run in runs if run.key not in there]
     if missing:
         lines = []
         for run in missing:
