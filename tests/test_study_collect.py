@@ -19,7 +19,7 @@ from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm, Study, read
 from nnunet_prosma.study.standing import standing, unlike
 
-ARMS = (Arm("vanilla", "nnUNetTrainer"), Arm("gated", "nnUNetTrainerProSMA"))
+ARMS = (Arm("vanilla", "nnUNetTrainer"), Arm("gated", "nnUNetTrainerProSMA", published={"F1": 74.05}))
 SPLITS = [{"train": ["c", "d"], "val": ["a", "b"]}, {"train": ["a", "b"], "val": ["c", "d"]}]
 STUDY = Study("Two", ARMS, dataset="9", configuration="3d_fullres", folds=(0, 1), compare=("--tables-only",))
 

@@ -35,6 +35,12 @@ def main(arguments: Sequence[str]) -> int:
     if options.collect:
         collect_to(setting, options.collect.absolute())
         return 0
+    if options.slurm or options.follow_up is not None:
+        submitted = on_slurm(options, setting)
+        print("\n".join(submitted))
+        if submitted:
+            return 0
+        options.no_training = True
     again = shlex.join(["nnunet-prosma", "study", *arguments])
     wrong: list[str] = []
     if not options.no_training:
@@ -67,7 +73,9 @@ def made(options: argparse.Namespace, path: Path) -> "Setting":
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the study cannot be written to {output}: {error.strerror}") from None
-    return Setting(study, dataset, preprocessed, output, choose_device(options.device), options.num_gpus)
+    elsewhere = options.slurm or options.follow_up is not None or options.status
+    device = (options.device or "cuda") if elsewhere else choose_device(options.device)
+    return Setting(study, dataset, preprocessed, output, device, options.num_gpus, options.checkpoint_every)
 
 
 def refuse_foreign(output: Path) -> None:
@@ -78,13 +86,31 @@ def refuse_foreign(output: Path) -> None:
                 raise InputError(f"{output / name} is not of a study, which keeps runs/ beside it: name another folder")
 
 
+def on_slurm(options: argparse.Namespace, setting: "Setting") -> list[str]:
+    """What was submitted; nothing where nothing is left, so that the table is to be made."""
+    from nnunet_prosma.study.array import follow_up, submit
+    from nnunet_prosma.study.prepare import prepare
+
+    words = shlex.split(options.sbatch)
+    if options.follow_up is not None:
+        return follow_up(setting, words, options.parallel, options.follow_up)
+    prepare(setting)
+    return submit(setting, words, options.parallel, options.resubmit)
+
+
 def show_status(setting: "Setting", *, as_json: bool) -> int:
     import json
 
     from nnunet_prosma.study import status
+    from nnunet_prosma.study.array import in_queue
     from nnunet_prosma.study.runs import runs_of
 
-    found = status.statuses(runs_of(setting), setting)
+    try:
+        waiting = in_queue(setting)
+    except InputError as error:
+        print(f"nnunet-prosma study: what waits in Slurm's queue is not known here: {error}", file=sys.stderr)
+        waiting = {}
+    found = status.statuses(runs_of(setting), setting, waiting)
     print(json.dumps(status.as_json(found), indent=1) if as_json else status.as_table(found))
     return 0
 

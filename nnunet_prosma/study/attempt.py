@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -13,6 +14,9 @@ from pathlib import Path
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host import processes
 from nnunet_prosma.host.progress import progress_of
+from nnunet_prosma.host.saving import LEAD, MINUTES, STOPPED
+from nnunet_prosma.host.train import START
+from nnunet_prosma.study import slurm
 from nnunet_prosma.study.lock import Lock, sole
 from nnunet_prosma.study.record import Attempt, Record, read_record, write_record
 from nnunet_prosma.study.runs import Run, command, state
@@ -52,13 +56,11 @@ def attempt(
 
 def begin(run: Run, setting: Setting, variables: Mapping[str, str], how: str) -> Attempt:
     environment = {**os.environ, **variables}
-    task = os.environ.get("SLURM_ARRAY_TASK_ID")
-    job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}" if task else os.environ.get("SLURM_JOB_ID")
     return Attempt(
         command=" ".join(command(run, setting, how)),
         node=socket.gethostname(),
         begun=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        job=job,
+        job=slurm.job(),
         gpus=environment.get("CUDA_VISIBLE_DEVICES"),
         log=str(setting.output / "logs" / f"{run.key}.txt"),
         results=str(run.results),
@@ -78,6 +80,9 @@ def carry_out(
     log = Path(now.log)
     log.parent.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, **variables, "PYTHONUNBUFFERED": "1", "nnUNet_results": str(run.results)}
+    env[MINUTES] = f"{setting.checkpoint_every:g}"
+    if slurm.job():
+        env[f"{LEAD}SIGTERM"] = f"{max(0.0, slurm.seconds_to_kill() - 1):g}"
     with ExitStack() as reached:
 
         def started(process: subprocess.Popen) -> None:
@@ -87,11 +92,16 @@ def carry_out(
         def follow(line: str) -> None:
             if found := re.search(r"torch's seed of this training: (\d+)", line):
                 now.seed = int(found[1])
+            elif found := re.search(r"nnunet-prosma: ((?:SIG\w+ |stopped by ).*)", line):
+                now.why = found[1]
             on_line(line)
 
-        words = now.command.split(" ")
+        name, *arguments = now.command.split(" ")
+        words = [sys.executable, "-c", START, *arguments]
         try:
-            now.exit = processes.run(words, log, env, follow, append=True, on_start=started)
+            now.exit = processes.run(
+                words, log, env, follow, name=name, append=True, accept=(0, STOPPED), on_start=started
+            )
         except InputError as error:
             now.why = str(error)
             found = re.search(r"ended with status (-?\d+)", now.why)
@@ -101,9 +111,10 @@ def carry_out(
 def conclude(run: Run, setting: Setting, record: Record, now: Attempt, stop: Stop) -> None:
     if run.finished and now.exit == 0:
         now.state, record.validated = "finished", setting.study.checkpoint
-    elif stop.signal:
-        now.state, now.signal = "stopped", stop.signal
-        now.why = f"stopped by {stop.signal}"
+    elif now.exit == STOPPED or stop.signal:
+        found = re.search(r"SIG[A-Z0-9]+", now.why)
+        now.state, now.signal = "stopped", found[0] if found else stop.signal
+        now.why = now.why if now.exit == STOPPED and now.why else f"stopped by {now.signal}, without a new checkpoint"
     else:
         now.state = "failed"
         now.why = now.why or (

@@ -1,10 +1,12 @@
 """The runs of a study on this machine: one after the other, or several at once from a common queue."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.study.array import end_of_task
 from nnunet_prosma.study.attempt import attempt
 from nnunet_prosma.study.lock import HeldError
 from nnunet_prosma.study.runs import Run
@@ -35,13 +37,15 @@ def slots(device: str, jobs: int | None, gpus: Sequence[str] | None, num_gpus: i
 
 def work_off(runs: list[Run], setting: Setting, places: list[Slot]) -> tuple[list[str], Stop]:
     """What went wrong, a sentence each; and whether, and by what, the study was stopped."""
-    import os
-
     wrong: list[str] = []
     waiting = list(enumerate(runs, 1))
     states = {run.key: standing(run, setting) for run in runs}
     view = View(sum(how in DONE for how in states.values()), len(runs))
     taking = threading.Lock()
+
+    def failed(sentence: str) -> None:
+        wrong.append(sentence)
+        view.say(f"{sentence}; the rest goes on" if waiting else sentence)
 
     def work(place: int) -> None:
         told = variables(setting.device, len(places), setting.num_gpus, os.environ) | places[place]
@@ -59,15 +63,16 @@ def work_off(runs: list[Run], setting: Setting, places: list[Slot]) -> tuple[lis
                 done = attempt(run, setting, told, stop, lambda line, run=run: view.follow(run, line))  # type: ignore[misc]
                 finished = done.state == "finished"
                 if done.state == "failed":
-                    wrong.append(f"{run.title}: {done.why}")
+                    failed(f"{run.title}: {done.why}")
+                elif done.state == "stopped":
+                    follows = end_of_task(run, setting, done) if len(runs) == 1 else ""
+                    view.say("; ".join(part for part in (f"{run.title}: {done.why}", follows) if part))
             except HeldError as error:
-                wrong.append(str(error))
+                failed(str(error))
             except Exception as error:
-                wrong.append(f"{run.title}: {type(error).__name__}: {error}")
+                failed(f"{run.title}: {type(error).__name__}: {error}")
             finally:
                 view.end(run, finished)
-            if not stop.signal and not finished:
-                view.say(f"[{number}/{len(runs)}] {wrong[-1]}")
 
     with Stop().listening() as stop:
         threads = [threading.Thread(target=work, args=(place,)) for place in range(len(places))]

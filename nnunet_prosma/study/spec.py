@@ -1,7 +1,7 @@
 """What a study file says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ class Arm:
     row: str
     trainer: str
     plans: str = "nnUNetPlans"
-    published: Mapping[str, Any] | None = None
+    published: Mapping[str, Any] | None = field(default=None, hash=False)
     """IoU and F1 as the paper gives them, in its own words."""
 
 

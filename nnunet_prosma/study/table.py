@@ -164,7 +164,8 @@ def how(study: Study, finished: Sequence[Run], command: str) -> Iterator[str]:
     yield (
         f"nnunet-prosma {version('nnunet-prosma')}, nnunetv2 {version('nnunetv2')}, torch {', '.join(surroundings)}, "
         f"Python {platform.python_version()}, {platform.platform(terse=True)}. nnU-Net sets no seeds, and draws its "
-        "batches in several processes: the same training comes out differently each time."
+        "batches in several processes: the same training comes out differently each time. runs/ has the "
+        "seed of the first weights."
     )
 
 
