@@ -39,17 +39,18 @@ def submit(
     else:
         wanted = [run for run in wanted if run.key in only]
     array, table = write_scripts(runs, setting, options, left, parallel)
-    said = []
+    said, jobs = [], {*jobs_in_queue(setting)}
     if wanted:
         lines = (setting.output / "slurm" / "runs.txt").read_text().splitlines()
         keys = {str(lines.index(run.key) + 1): run.key for run in wanted}
         numbers = ",".join(keys) + (f"%{parallel}" if parallel else "")
         job = slurm.submit(array, f"--array={numbers}")
         remember(setting, job, keys)
+        jobs.add(job)
         said.append(f"job {job}: {len(wanted)} runs, sbatch --array={numbers} {array}")
-    if jobs := sorted({*jobs_in_queue(setting)}):
+    if jobs:
         leave_out_earlier_table(setting)
-        follower = slurm.submit(table, f"--dependency=afterany:{':'.join(jobs)}")
+        follower = slurm.submit(table, f"--dependency=afterany:{':'.join(sorted(jobs))}")
         write_json(setting.output / "slurm" / "table.json", {"job": follower})
         said.append(f"job {follower}: the table, when these have ended")
     return said
