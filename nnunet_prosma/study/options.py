@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from nnunet_prosma.arguments import add_device, add_quiet, command_parser
+from nnunet_prosma.arguments import add_device, add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 
 
@@ -21,23 +21,29 @@ def parser() -> argparse.ArgumentParser:
     add("--show", action="store_true", help="print STUDY, to copy and change it")
     add("-o", metavar="FOLDER", type=Path, help="for the table, the reports, the records and the logs")
     add("-d", metavar="DATASET", help="the data set, by number or name, instead of the study's")
-    add("-f", metavar="FOLD", type=int, nargs="+", help="instead of the study's folds")
+    add("-f", metavar="FOLD", type=whole(0), nargs="+", help="instead of the study's folds")
     add_device(parser)
-    add("-num_gpus", metavar="N", type=int, default=1, help="GPUs of one training, as in nnUNetv2_train; default: 1")
+    add(
+        "-num_gpus",
+        metavar="N",
+        type=whole(1),
+        default=1,
+        help="GPUs of one training; default: 1",
+    )
     every = "write a checkpoint at the end of an epoch when the last is so old; default: %(default)g"
     add("--checkpoint-every", metavar="MINUTES", type=float, default=15.0, help=every)
     here = parser.add_argument_group("on this machine")
     here.add_argument("--gpus", metavar="GPU", nargs="+", help="one training on each of these GPUs, from one queue")
-    here.add_argument("--jobs", metavar="N", type=int, help="N trainings at once, from one queue")
+    here.add_argument("--jobs", metavar="N", type=whole(1), help="N trainings at once, from one queue")
     here.add_argument("--run", metavar="KEY", help="only this run, one of those that --status --json names")
     there = parser.add_argument_group("on a Slurm cluster")
     there.add_argument("--slurm", action="store_true", help="submit what is left as an array, and a job for the table")
     there.add_argument(
         "--sbatch", metavar="OPTIONS", default="", help='for sbatch, as "-p gpu -t 24:00:00 --gres gpu:1"'
     )
-    there.add_argument("--parallel", metavar="N", type=int, help="tasks at once; default: as many as Slurm starts")
-    there.add_argument("--resubmit", metavar="N", type=int, default=2, help="times that what died is submitted again")
-    there.add_argument("--follow-up", metavar="N", type=int, help="what the table's job calls; N: of --resubmit, left")
+    there.add_argument("--parallel", metavar="N", type=whole(1), help="tasks at once; default: as many as Slurm starts")
+    there.add_argument("--resubmit", metavar="N", type=whole(0), default=2, help="times that what died starts again")
+    there.add_argument("--follow-up", metavar="N", type=whole(0), help="what the job for the table calls")
     look = parser.add_argument_group("to look")
     look.add_argument("--status", action="store_true", help="how far each run is; nothing is started")
     look.add_argument("--json", action="store_true", help="--status as JSON")
@@ -60,14 +66,8 @@ def check(options: argparse.Namespace) -> None:
         raise InputError("name a study: a .yaml file, or one of those that nnunet-prosma study --list shows")
     if not options.show and options.o is None:
         raise InputError("-o must name a folder for the table, the reports, the records and the logs")
-    if options.num_gpus < 1:
-        raise InputError(f"-num_gpus must be 1 or more, got {options.num_gpus}")
     if not options.checkpoint_every >= 0:
         raise InputError(f"--checkpoint-every must be minutes from 0 on, got {options.checkpoint_every:g}")
-    for name in ("parallel", "resubmit", "follow_up"):
-        value, least = getattr(options, name), int(name == "parallel")
-        if value is not None and value < least:
-            raise InputError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
     if options.slurm and (options.gpus or options.jobs or options.run):
         raise InputError("--slurm leaves machines and GPUs to Slurm: leave out --gpus, --jobs and --run")
     if options.json and not options.status:
