@@ -1,4 +1,4 @@
-# make demo, make test, make lint, make clean. To set: PYTHON=python3.12, VENV=folder, DEMO_ARGS="-o folder --epochs 3",
+# make demo, make test, make lint, make site, make figures, make clean. To set: PYTHON=python3.12, VENV=folder, DEMO_ARGS="-o folder --epochs 3",
 # PYTEST_ARGS="-k gate". The package is installed anew whenever a source has changed.
 
 PYTHON ?= python3
@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 BIN := $(abspath $(VENV))/bin
 SOURCES := setup.py setup.cfg pyproject.toml README.md $(shell find nnunet_prosma trainers architectures -name '*.py')
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint site figures clean
 
 demo: $(VENV)/installed
 	$(BIN)/nnunet-prosma demo $(DEMO_ARGS)
@@ -20,6 +20,14 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd $(VENV) && $(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p nnunet_prosma
+
+# warnings are errors; the pages are then in build/site
+site: $(VENV)/installed-test
+	$(BIN)/mkdocs build --strict --quiet
+
+# trains the demo first unless there is one in nnunet_prosma_demo/; chromium takes the pictures of pages
+figures: $(VENV)/installed-test
+	$(BIN)/python docs/figures/make.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

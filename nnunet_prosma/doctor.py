@@ -8,10 +8,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from nnunet_prosma import __version__
-from nnunet_prosma.arguments import command_parser
+from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.register import DIRECTORY, SWITCH, VARIABLE
 
@@ -22,7 +23,19 @@ A_FILE = "is a file, and must be a folder"
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = command_parser("doctor", description="Say whether nnU-Net finds the trainers here, and what to do if not.")
+    parser = command_parser(
+        "doctor",
+        description="Say whether nnU-Net finds the trainers here, and what to do if not. With FOLDER: say which "
+        "trainings below it are whole, which can go on, and which have gates. Exit status 0 if all is well, else 1.",
+    )
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        help="nnUNet_results, a data set's folder in it, or TRAINER__PLANS__CONFIGURATION",
+    )
+    add_quiet(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--gpu", action="store_true", help="also time the gates' paths on this GPU, for nnU-Net's standard 3D plan"
@@ -33,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0 when the trainer is found and nothing else is in the way, 1 when not."""
     options = parser().parse_args(arguments)
+    if options.folder is not None:
+        return examine_results(options)
     report = examine()
     if options.gpu:
         report["paths on this GPU"] = paths_on_this_gpu()
@@ -41,6 +56,17 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print(as_text(report))
     return 0 if report["trainer"]["found"] and not report["problems"] else 1
+
+
+def examine_results(options: argparse.Namespace) -> int:
+    """Exit status 0 when every training below the folder is whole, 1 when not."""
+    from nnunet_prosma import trainings
+
+    if options.gpu:
+        raise InputError("--gpu is about this machine, and FOLDER about trainings: give one of them")
+    report = trainings.examine_folder(options.folder)
+    print(json.dumps(report, indent=2) if options.json else trainings.as_text(report))
+    return 0 if all(training["state"] == "whole" for training in report) else 1
 
 
 def examine() -> dict[str, Any]:

@@ -31,7 +31,7 @@ SUBCOMMANDS = {
         "nnunet_prosma.doctor",
         "start",
         "say whether nnU-Net finds the trainers here, and what to do if not",
-        ("", "--json"),
+        ("", "--json", "RESULTS/Dataset009_Spleen"),
     ),
     "trainer-path": Subcommand(
         "nnunet_prosma.trainer_path",

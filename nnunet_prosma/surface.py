@@ -59,7 +59,7 @@ def open_trained(folder: Path | str, fold: int | str = 0, *, checkpoint: str = F
     preprocessing and sliding window use nnUNetv2_predict, or nnunet-prosma inspect.
     """
     trained = read_trained(Path(folder))
-    (path,) = trained.require_checkpoints([str(fold)], checkpoint)
+    (path,) = trained.checkpoints([str(fold)], checkpoint)
     network = _gated(trained.setup, trained.trainer, deep_supervision=False)
     network.load_state_dict(required(read_checkpoint(path), path, "network_weights"))
     return network.eval()
