@@ -21,9 +21,9 @@ from nnunet_prosma.command import main
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.metrics import count_folder, scores_of
 from nnunet_prosma.study import SHIPPED, names
-from nnunet_prosma.study.lock import sole
 from nnunet_prosma.study.runs import Run, command, state
-from nnunet_prosma.study.spec import Arm, Study, read
+from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.spec import Arm, Study, as_yaml, read
 
 STUDY = {
     "title": "Two rows",
@@ -83,10 +83,15 @@ def test_a_study_is_killed_and_stopped_and_goes_on_to_its_table(workspace, monke
     first = results / "nnUNetTrainerPUNetNoGateShort__nnUNetPlans__2d" / "fold_0"
     second = results / "nnUNetTrainerPUNetShort__narrowPlans__2d" / "fold_0"
 
-    # the training is killed in its second epoch
-    said = workspace.run("nnunet-prosma", *words, status=2, SHORT_TRAINER_DIES_IN="1")
+    # one training alone, killed in its second epoch
+    key = "nnUNetTrainerPUNetNoGateShort__nnUNetPlans__2d__fold_0"
+    said = workspace.run("nnunet-prosma", *words, "--run", key, status=2, SHORT_TRAINER_DIES_IN="1")
     assert re.search(r"nnUNetv2_train ended with status -9 .* its whole output is in .*fold_0.txt", said)
     assert not (first / "checkpoint_final.pth").exists()
+    said = workspace.run("nnunet-prosma", *words, "--status", "--json")
+    runs = json.loads(said[said.index("[\n") :])
+    assert [(run["state"], run["epoch"], run["epochs"]) for run in runs] == [("failed", 1, 2), ("waiting", 0, None)]
+    assert "ended with status -9" in runs[0]["why"]
 
     # it goes on; and while the next one trains, the study is stopped
     log = workspace.path / "out" / "logs" / "nnUNetTrainerPUNetShort__narrowPlans__2d__fold_0.txt"
@@ -102,12 +107,18 @@ def test_a_study_is_killed_and_stopped_and_goes_on_to_its_table(workspace, monke
     assert f"stopped; the same command goes on from here: nnunet-prosma {' '.join(map(str, words))}" in said
     assert (first / "validation" / "summary.json").is_file()
     assert not (second / "checkpoint_final.pth").exists()
-    with sole(workspace.path / "out"):  # nothing is left at work
-        pass
+    assert not list((workspace.path / "out" / "runs").glob("*.lock"))  # nothing is left at work
+    stopped = json.loads((workspace.path / "out" / "runs" / f"{second.parent.name}__fold_0.json").read_text())
+    assert stopped["attempts"][0]["state"] == "stopped"
 
     said = workspace.run("nnunet-prosma", *words)
     assert "without (nnUNetTrainerPUNetNoGateShort): finished" in said
     assert "with (nnUNetTrainerPUNetShort): to train" in said
+    record = json.loads((workspace.path / "out" / "runs" / f"{key}.json").read_text())
+    assert [(a["state"], a["exit"]) for a in record["attempts"]] == [("failed", -9), ("finished", 0)]
+    assert record["restarts"] == 1
+    named = "nnUNetv2_train Dataset502_GlaS 2d 0 -tr nnUNetTrainerPUNetNoGateShort -p nnUNetPlans -device cpu"
+    assert record["attempts"][1]["command"] == f"{named} --c --val_best"
     for folder in (first, second):
         epochs = [
             epoch
@@ -197,6 +208,13 @@ def test_the_studies_behind_the_results_in_the_documents_are_studies(path):
         ({"checkpoint": "latest"}, "checkpoint must be one of best, final, got 'latest'"),
         ({"folds": [0, -1]}, "folds must be whole numbers from 0 on"),
         ({"folds": 3}, "folds must be a list, got 3"),
+        ({"folds": [1, 1]}, "a fold stands twice in [1, 1]; for several trainings of one use repeats"),
+        ({"label": "one"}, "label must be the number of one of the data set's labels, got 'one'"),
+        ({"repeats": 0}, "repeats must be a whole number from 1 on, got 0"),
+        ({"title": 3}, "title must be text, got 3"),
+        ({"arms": [{"row": "a", "trainer": 7}]}, "trainer of an arm must be text, got 7"),
+        ({"arms": [{"row": "a", "trainer": "T", "published": 3}]}, "published must hold IoU and F1, got 3"),
+        ({"compare": [["--nope"]]}, "compare must list options of nnunet-prosma compare, got [['--nope']]"),
     ],
 )
 def test_a_study_that_cannot_be_meant_is_refused(tmp_path, change, message):
@@ -219,7 +237,7 @@ def test_the_command_line_is_stronger_than_the_file_and_the_file_must_be_there(t
 
 
 def test_what_is_missing_is_told_before_anything_is_trained(tmp_path, monkeypatch):
-    from nnunet_prosma.study.conduct import check
+    from nnunet_prosma.study.check import check
 
     for name in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
@@ -231,13 +249,19 @@ def test_what_is_missing_is_told_before_anything_is_trained(tmp_path, monkeypatc
     with pytest.raises(InputError, match=r"nnUNetPlans.json is missing; plan and preprocess"):
         check(study)
     (folder / "nnUNetPlans.json").write_text(json.dumps({"configurations": {"2d": {}}}))
+    described = {"labels": {"background": 0, "a": 1, "b": 2}, "file_ending": ".png", "channel_names": {"0": "r"}}
+    (folder / "dataset.json").write_text(json.dumps(described))
     with pytest.raises(InputError, match="has no configuration 3d_fullres, but 2d"):
         check(Study("t", study.arms, dataset="5", configuration="3d_fullres"))
     (folder / "splits_final.json").write_text(json.dumps([{"train": [], "val": []}] * 2))
     with pytest.raises(InputError, match=r"fold 2 is not in .* which has folds 0 to 1"):
         check(study)
-    with pytest.raises(InputError, match="nnU-Net finds no trainer nnUNetTrainerNope"):
+    with pytest.raises(InputError, match="nnU-Net finds no trainer 'nnUNetTrainerNope'"):
         check(Study("t", (Arm("a", "nnUNetTrainerNope"),), dataset="5", folds=(0,)))
+    with pytest.raises(InputError, match="the study's compare: unrecognized arguments: --nope"):
+        check(Study("t", study.arms, dataset="5", folds=(0,), compare=("--nope",)))
+    with pytest.raises(InputError, match="the data set has no label 3; its labels are 1, 2"):
+        check(Study("t", study.arms, dataset="5", folds=(0,), label=3))
     assert check(Study("t", study.arms, dataset="5", folds=(1,))) == ("Dataset005_Toy", folder)
 
 
@@ -245,37 +269,27 @@ def test_nnunets_own_marks_say_how_far_a_run_is(tmp_path):
     run = Run(Arm("a", "T"), 0, tmp_path / "T__nnUNetPlans__2d" / "fold_0")
     best, final = Study("t", (run.arm,), checkpoint="best"), Study("t", (run.arm,))
     run.folder.mkdir(parents=True)
-    assert state(run, final, {}) == "to train"
+    assert state(run, final, None) == "to train"
     (run.folder / "checkpoint_best.pth").touch()
-    assert state(run, final, {}) == "to continue"
+    assert state(run, final, None) == "to continue"
     (run.folder / "checkpoint_final.pth").touch()
-    assert state(run, final, {}) == "to validate"
+    assert state(run, final, None) == "to validate"
     (run.folder / "validation").mkdir()
     (run.folder / "validation" / "summary.json").touch()
-    assert state(run, final, {}) == "finished"
-    assert state(run, best, {}) == "to validate"  # nnU-Net's default was validated
-    assert state(run, best, {run.key: "best"}) == "finished"
-    assert state(run, final, {run.key: "best"}) == "to validate"
-    words = command(run, best, "Dataset005_Toy", "cpu", "to continue")
+    assert state(run, final, None) == "finished"
+    assert state(run, best, None) == "to validate"  # nnU-Net's default was validated
+    assert state(run, best, "best") == "finished"
+    assert state(run, final, "best") == "to validate"
+    words = command(run, Setting(best, "Dataset005_Toy", tmp_path, tmp_path, "cpu"), "to continue")
     assert " ".join(words) == ("nnUNetv2_train Dataset005_Toy 2d 0 -tr T -p nnUNetPlans -device cpu --c --val_best")
-    assert command(run, final, "5", "cuda", "to validate")[-1] == "--val"
+    two = command(run, Setting(final, "5", tmp_path, tmp_path, "cuda", num_gpus=2), "to validate")
+    assert two[-3:] == ["-num_gpus", "2", "--val"]
 
 
-def test_two_studies_at_once_in_one_folder_are_refused(tmp_path):
-    with sole(tmp_path) as held, pytest.raises(InputError, match="is still at work in"), sole(tmp_path):
-        assert held is not None
-    with sole(tmp_path):
-        pass
-
-
-def test_a_training_that_outlives_its_study_keeps_the_folder(tmp_path):
-    with sole(tmp_path) as held:
-        child = subprocess.Popen(["sleep", "60"], pass_fds=(held,))
-    try:
-        with pytest.raises(InputError, match="a training that one started, is still at work"), sole(tmp_path):
-            pass
-    finally:
-        child.kill()
-        child.wait()
-    with sole(tmp_path):
-        pass
+def test_a_study_written_with_the_command_lines_changes_reads_as_the_same_study(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, "repeats": 3}))
+    study = read(path, dataset="7", folds=[2, 4])
+    again = tmp_path / "again.yaml"
+    again.write_text(as_yaml(study))
+    assert read(again) == study

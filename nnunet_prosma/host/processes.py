@@ -20,14 +20,20 @@ def run(
     env: Mapping[str, str],
     on_line: Callable[[str], None] = lambda line: None,
     *,
-    pass_fds: Sequence[int] = (),
-) -> None:
-    """Runs a command to its end and hands on each line of its output; one that fails is an InputError naming the log.
+    name: str | None = None,
+    append: bool = False,
+    accept: Sequence[int] = (0,),
+    on_start: Callable[[subprocess.Popen], None] = lambda process: None,
+) -> int:
+    """Runs a command to its end, hands on each line of its output, and returns its exit status.
 
-    The command has a process group of its own, which ends with it, and also when this function is left early.
+    One that is not accepted is an InputError which names the log. The command has a process group of its own, which
+    ends with it, and also when this function is left early. name: what messages call the command. append: to what the
+    log holds already. on_start: is given the process as soon as there is one.
     """
     program = find(command[0])
-    with open(log, "w") as output, open(log) as written:
+    with open(log, "a" if append else "w") as output, open(log) as written:
+        written.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [program, *command[1:]],
             stdin=subprocess.DEVNULL,
@@ -35,9 +41,9 @@ def run(
             stderr=subprocess.STDOUT,
             env=dict(env),
             start_new_session=True,
-            pass_fds=pass_fds,
         )
         try:
+            on_start(process)
             last, partial, running = "", "", True
             while running:
                 running = process.poll() is None
@@ -49,11 +55,12 @@ def run(
                     time.sleep(0.2)
         finally:
             _end(process)
-    if process.returncode:
+    if process.returncode not in accept:
         raise InputError(
-            f"{command[0]} ended with status {process.returncode} ({partial.strip() or last or 'no output'}); "
+            f"{name or command[0]} ended with status {process.returncode} ({partial.strip() or last or 'no output'}); "
             f"its whole output is in {log}"
         )
+    return process.returncode
 
 
 def find(command: str) -> str:

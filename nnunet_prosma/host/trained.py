@@ -38,8 +38,8 @@ class Fold:
 
     @property
     def finished(self) -> bool:
-        """Whether it was trained to the end."""
-        return self.checkpoint().is_file()
+        """Whether it was trained to the end; nnunet-prosma study --collect keeps that without the checkpoint."""
+        return self.checkpoint().is_file() or (self.folder / "collected.json").is_file()
 
     @property
     def validated(self) -> bool:

@@ -2,62 +2,116 @@
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
-from nnunet_prosma.arguments import add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.study.options import parse, parser
+
+if TYPE_CHECKING:
+    from nnunet_prosma.study.setting import Setting
+
+__all__ = ["main", "parser"]
 
 SHIPPED = Path(__file__).parent / "studies"
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = command_parser(
-        "study",
-        description="Train the trainers that STUDY lists, one fold after the other, with nnUNetv2_train; then compare "
-        "them and write the table. What is finished is skipped and what was cut off goes on, so the command may be "
-        "given again at any time.",
-    )
-    parser.add_argument("study", metavar="STUDY", nargs="?", help="a .yaml file, or the name of one that --list shows")
-    parser.add_argument("--list", action="store_true", help="show the studies that come with the package")
-    parser.add_argument("--show", action="store_true", help="print STUDY, to copy and change it")
-    parser.add_argument("-o", metavar="FOLDER", type=Path, help="for the table, the reports and the logs")
-    parser.add_argument("-d", metavar="DATASET", help="the data set, by number or name, instead of the study's")
-    parser.add_argument("-f", metavar="FOLD", type=whole(0), nargs="+", help="instead of the study's folds")
-    parser.add_argument("-device", choices=("cpu", "cuda", "mps"), default="cuda", help="default: %(default)s")
-    parser.add_argument("--no-training", action="store_true", help="the table of what is finished")
-    add_quiet(parser)
-    return parser
-
-
 def main(arguments: Sequence[str]) -> int:
-    options = parser().parse_args(arguments)
+    options = parse(arguments)
     if options.list:
         print(shipped())
         return 0
-    if not options.study:
-        raise InputError("name a study: a .yaml file, or one of those that nnunet-prosma study --list shows")
     path = find(options.study)
     if options.show:
         print(path.read_text(), end="")
         return 0
-    if options.o is None:
-        raise InputError("-o must name a folder for the table, the reports and the logs")
-    from nnunet_prosma.study.conduct import conduct
+    setting = made(options, path)
+    if options.status:
+        return show_status(setting, as_json=options.json)
+    from nnunet_prosma.study.conduct import collect_to, make_table, train
+
+    if options.collect:
+        collect_to(setting, options.collect.absolute())
+        return 0
+    if options.slurm or options.follow_up is not None:
+        submitted = on_slurm(options, setting)
+        print("\n".join(submitted))
+        if submitted:
+            return 0
+        options.no_training = True
+    again = shlex.join(["nnunet-prosma", "study", *arguments])
+    wrong: list[str] = []
+    if not options.no_training:
+        from nnunet_prosma.study.local import slots
+
+        places = slots(setting.device, options.jobs, options.gpus, options.num_gpus)
+        wrong, stop = train(setting, places, options.run)
+        if stop.signal:
+            print(f"\nnnunet-prosma study: stopped; the same command goes on from here: {again}", file=sys.stderr)
+            return 130
+    if not options.run and not make_table(setting, command=again) and not wrong:
+        raise InputError("no training of this study is finished, so there is nothing to put into a table")
+    for sentence in wrong:
+        print(f"nnunet-prosma study: {sentence}", file=sys.stderr)
+    return 2 if wrong else 0
+
+
+def made(options: argparse.Namespace, path: Path) -> "Setting":
+    """The study checked, with all that its command line and this machine say."""
+    from nnunet_prosma.host.devices import choose_device
+    from nnunet_prosma.study.check import check, data
+    from nnunet_prosma.study.setting import Setting
     from nnunet_prosma.study.spec import read
 
     study = read(path, dataset=options.d, folds=options.f)
-    signal.signal(signal.SIGTERM, _stop)
-    again = shlex.join(["nnunet-prosma", "study", *arguments])
+    dataset, preprocessed = data(study) if options.status else check(study)
+    output = options.o.absolute()
+    refuse_foreign(output)
     try:
-        conduct(study, options.o.absolute(), options.device, train=not options.no_training, command=again)
-    except KeyboardInterrupt:
-        print(f"\nnnunet-prosma study: stopped; the same command goes on from here: {again}", file=sys.stderr)
-        return 130
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the study cannot be written to {output}: {error.strerror}") from None
+    elsewhere = options.slurm or options.follow_up is not None or options.status
+    device = (options.device or "cuda") if elsewhere else choose_device(options.device)
+    return Setting(study, dataset, preprocessed, output, device, options.num_gpus, options.checkpoint_every)
+
+
+def refuse_foreign(output: Path) -> None:
+    """A folder is a study's if it holds its records; without, nothing may be there that a study would replace."""
+    if not (output / "runs").is_dir() and not (output / "study.json").is_file():
+        for name in ("table.md", "table.csv", "logs", "compare"):
+            if (output / name).exists():
+                raise InputError(f"{output / name} is not of a study, which keeps runs/ beside it: name another folder")
+
+
+def on_slurm(options: argparse.Namespace, setting: "Setting") -> list[str]:
+    """What was submitted; nothing where nothing is left, so that the table is to be made."""
+    from nnunet_prosma.study.array import follow_up, submit
+    from nnunet_prosma.study.prepare import prepare
+
+    words = shlex.split(options.sbatch)
+    if options.follow_up is not None:
+        return follow_up(setting, words, options.parallel, options.follow_up)
+    prepare(setting)
+    return submit(setting, words, options.parallel, options.resubmit)
+
+
+def show_status(setting: "Setting", *, as_json: bool) -> int:
+    import json
+
+    from nnunet_prosma.study import status
+    from nnunet_prosma.study.array import in_queue
+    from nnunet_prosma.study.runs import runs_of
+
+    try:
+        waiting = in_queue(setting)
+    except InputError as error:
+        print(f"nnunet-prosma study: what waits in Slurm's queue is not known here: {error}", file=sys.stderr)
+        waiting = {}
+    found = status.statuses(runs_of(setting), setting, waiting)
+    print(json.dumps(status.as_json(found), indent=1) if as_json else status.as_table(found))
     return 0
 
 
@@ -79,8 +133,3 @@ def shipped() -> str:
     from nnunet_prosma.study.spec import read
 
     return "\n".join(f"{name:<18}{read(SHIPPED / f'{name}.yaml').title}" for name in names())
-
-
-def _stop(signum: int, frame: FrameType | None) -> NoReturn:
-    """A polite request to end is as good as Ctrl-C: the training is ended too."""
-    raise KeyboardInterrupt

@@ -1,14 +1,11 @@
-"""One training of a study: how far it is, and what takes it to its end."""
+"""One training of a study: where nnU-Net keeps it, how far it is, and nnU-Net's command that takes it to its end."""
 
-import os
-import re
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_prosma.host.processes import run
-from nnunet_prosma.progress import progress_bar
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.datasets import folder_of
+from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm, Study
 
 
@@ -18,10 +15,23 @@ class Run:
     fold: int
     folder: Path
     """nnU-Net's: DATASET/TRAINER__PLANS__CONFIGURATION/fold_X."""
+    repeat: int | None = None
+    """From 1 on; None where the study does not speak of repeats."""
 
     @property
     def key(self) -> str:
-        return f"{self.folder.parent.name}__fold_{self.fold}"
+        key = f"{self.folder.parent.name}__fold_{self.fold}"
+        return key if self.repeat is None else f"{key}__repeat_{self.repeat}"
+
+    @property
+    def results(self) -> Path:
+        """The nnUNet_results folder that it stands in."""
+        return self.folder.parents[2]
+
+    @property
+    def title(self) -> str:
+        repeat = "" if self.repeat is None else f", repeat {self.repeat}"
+        return f"fold {self.fold}{repeat}, {self.arm.row} ({self.arm.trainer})"
 
     @property
     def trained(self) -> bool:
@@ -37,51 +47,46 @@ class Run:
         return any((self.folder / f"checkpoint_{name}.pth").is_file() for name in ("latest", "best"))
 
 
-def runs_of(study: Study, dataset: str) -> list[Run]:
-    """Fold by fold, so that what is finished early can be compared."""
-    from nnunetv2.utilities.file_path_utilities import get_output_folder
+def runs_of(setting: Setting) -> list[Run]:
+    """Repeat by repeat and fold by fold, so that what is finished early can be compared."""
+    study = setting.study
+    runs = []
+    for repeat in [None] if study.repeats is None else range(1, study.repeats + 1):
+        if repeat is None:
+            results = folder_of("nnUNet_results", "a study trains with nnU-Net").absolute()
+        else:
+            results = setting.output / "results" / f"repeat_{repeat}"
+        for fold in study.folds:
+            for arm in study.arms:
+                name = f"{arm.trainer}__{arm.plans}__{study.configuration}"
+                runs.append(Run(arm, fold, results / setting.dataset / name / f"fold_{fold}", repeat))
+    return runs
 
-    return [
-        Run(arm, fold, Path(get_output_folder(dataset, arm.trainer, arm.plans, study.configuration, fold)))
-        for fold in study.folds
-        for arm in study.arms
-    ]
+
+def named(key: str, runs: list[Run]) -> Run:
+    for run in runs:
+        if run.key == key:
+            return run
+    raise InputError(f"the study has no run {key}; it has {', '.join(run.key for run in runs)}")
 
 
-def state(run: Run, study: Study, checkpoints: Mapping[str, str]) -> str:
-    """finished, to validate, to continue or to train. checkpoints: which one each run known to us was validated with.
+def state(run: Run, study: Study, validated: str | None) -> str:
+    """finished, to validate, to continue or to train. validated: which checkpoint this study saw validated, if it did.
 
     nnU-Net writes no mark of the checkpoint that it validated. Of a run that somebody else finished the final one is
     assumed, its default, so it is validated again where the study wants the best one.
     """
-    if run.finished and checkpoints.get(run.key, "final") == study.checkpoint:
+    if run.finished and (validated or "final") == study.checkpoint:
         return "finished"
     if run.trained:
         return "to validate"
     return "to continue" if run.begun else "to train"
 
 
-def command(run: Run, study: Study, dataset: str, device: str, how: str) -> list[str]:
+def command(run: Run, setting: Setting, how: str) -> list[str]:
     flags = {"to validate": ["--val"], "to continue": ["--c"], "to train": []}[how]
-    best = ["--val_best"] * (study.checkpoint == "best")
-    named = ["-tr", run.arm.trainer, "-p", run.arm.plans, "-device", device]
-    return ["nnUNetv2_train", dataset, study.configuration, str(run.fold), *named, *flags, *best]
-
-
-def carry_out(words: list[str], log: Path, device: str, held: int | None) -> float:
-    """Seconds that the command took; its output goes to the log. held: a file descriptor that it keeps open."""
-    calm = {"OMP_WAIT_POLICY": "PASSIVE"} if device == "cpu" else {}
-    log.parent.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
-    with progress_bar(unit="epoch", desc="starting", leave=False) as bar:
-
-        def follow(line: str) -> None:
-            if re.search(r"Epoch time: ([\d.]+) s", line):
-                bar.set_description("training")
-                bar.update()
-            elif "predicting " in line:
-                bar.set_description("validating")
-
-        env = {**calm, **os.environ, "PYTHONUNBUFFERED": "1"}
-        run(words, log, env, follow, pass_fds=() if held is None else (held,))
-    return time.monotonic() - begin
+    best = ["--val_best"] * (setting.study.checkpoint == "best")
+    named = ["-tr", run.arm.trainer, "-p", run.arm.plans, "-device", setting.device]
+    several = ["-num_gpus", str(setting.num_gpus)] * (setting.num_gpus > 1)
+    where = [setting.dataset, setting.study.configuration, str(run.fold)]
+    return ["nnUNetv2_train", *where, *named, *several, *flags, *best]

@@ -1,7 +1,7 @@
 """What a study file says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ class Arm:
     row: str
     trainer: str
     plans: str = "nnUNetPlans"
-    published: Mapping[str, Any] | None = None
+    published: Mapping[str, Any] | None = field(default=None, hash=False)
     """IoU and F1 as the paper gives them, in its own words."""
 
 
@@ -38,6 +38,8 @@ class Study:
     about: str = ""
     compare: tuple[str, ...] = ()
     """Further options of nnunet-prosma compare."""
+    repeats: int | None = None
+    """How often each arm and fold is trained, in results/repeat_R of the output; None: once, in nnUNet_results."""
 
 
 def read(path: Path, *, dataset: str | None = None, folds: Sequence[int] | None = None) -> Study:
@@ -58,7 +60,8 @@ def read(path: Path, *, dataset: str | None = None, folds: Sequence[int] | None 
             if not isinstance(settings[name], list):
                 raise InputError(f"{path}: {name} must be a list, got {settings[name]!r}")
             settings[name] = tuple(settings[name])
-    study = Study(**{**settings, "dataset": str(settings.get("dataset", ""))})
+    settings["dataset"] = "" if settings.get("dataset") is None else str(settings["dataset"])
+    study = Study(**settings)
     study = replace(study, dataset=dataset or study.dataset, folds=tuple(folds or study.folds))
     _check(study, path)
     return study
@@ -81,13 +84,50 @@ def _checked(content: Any, kind: type, where: str) -> dict[str, Any]:
 def _check(study: Study, path: Path) -> None:
     if study.checkpoint not in CHECKPOINTS:
         raise InputError(f"{path}: checkpoint must be one of {', '.join(CHECKPOINTS)}, got {study.checkpoint!r}")
-    if not study.folds or any(isinstance(f, bool) or not isinstance(f, int) or f < 0 for f in study.folds):
+    if not study.folds or any(not _whole(fold, 0) for fold in study.folds):
         raise InputError(f"{path}: folds must be whole numbers from 0 on, got {list(study.folds)}")
+    if len(set(study.folds)) < len(study.folds):
+        raise InputError(
+            f"{path}: a fold stands twice in {list(study.folds)}; for several trainings of one use repeats"
+        )
+    if not _whole(study.label, 1):
+        raise InputError(f"{path}: label must be the number of one of the data set's labels, got {study.label!r}")
+    if study.repeats is not None and not _whole(study.repeats, 1):
+        raise InputError(f"{path}: repeats must be a whole number from 1 on, got {study.repeats!r}")
+    for name in ("title", "about", "configuration"):
+        if not isinstance(getattr(study, name), str):
+            raise InputError(f"{path}: {name} must be text, got {getattr(study, name)!r}")
+    if any(not isinstance(option, str | int | float) for option in study.compare):
+        raise InputError(f"{path}: compare must list options of nnunet-prosma compare, got {list(study.compare)}")
+    _check_arms(study, path)
+
+
+def _check_arms(study: Study, path: Path) -> None:
+    for arm in study.arms:
+        for name in ("row", "trainer", "plans"):
+            if not isinstance(getattr(arm, name), str) or not getattr(arm, name).strip():
+                raise InputError(f"{path}: {name} of an arm must be text, got {getattr(arm, name)!r}")
+        if not isinstance(arm.published or {}, dict):
+            raise InputError(f"{path}, {arm.row}: published must hold {' and '.join(METRICS)}, got {arm.published!r}")
+        unknown = [key for key in arm.published or {} if key not in METRICS]
+        if unknown:
+            raise InputError(f"{path}, {arm.row}: published may hold {' and '.join(METRICS)}, not {unknown[0]!r}")
     if len({(arm.trainer, arm.plans) for arm in study.arms}) < len(study.arms):
         raise InputError(f"{path}: two arms are the same trainer on the same plans; name each once")
     if len({arm.row for arm in study.arms}) < len(study.arms):
         raise InputError(f"{path}: two arms have the same row; each needs a name of its own")
-    for arm in study.arms:
-        unknown = [key for key in arm.published or {} if key not in METRICS]
-        if unknown:
-            raise InputError(f"{path}, {arm.row}: published may hold {' and '.join(METRICS)}, not {unknown[0]!r}")
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def as_yaml(study: Study) -> str:
+    """The study as a file that read() takes, whatever the command line changed in it."""
+    import yaml
+
+    content = {f.name: getattr(study, f.name) for f in fields(study) if getattr(study, f.name) is not None}
+    for name in ("folds", "compare"):
+        content[name] = list(content[name])
+    content["arms"] = [{k: v for k, v in vars(arm).items() if v is not None} for arm in study.arms]
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

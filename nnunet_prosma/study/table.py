@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.files import read_json, write_text
-from nnunet_prosma.metrics import POOLINGS, Score, cases_of_fold, count_folder, scores_of
+from nnunet_prosma.metrics import POOLINGS, Score, scores_of
+from nnunet_prosma.study.collected import counts
+from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run
+from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import METRICS, Arm, Study
 
 Scores = dict[str, dict[int, dict[str, Score]]]
@@ -18,37 +21,32 @@ Scores = dict[str, dict[int, dict[str, Score]]]
 
 
 def write_table(
-    study: Study,
+    setting: Setting,
     runs: Sequence[Run],
     finished: Sequence[Run],
     reports: Mapping[str, Path],
-    preprocessed: Path,
-    output: Path,
     *,
     command: str,
-    record: Mapping[str, Any],
 ) -> Path:
     """Writes table.md and table.csv, and returns the first."""
-    scores = {run.key: scores_of_run(run, preprocessed) for run in finished}
+    study, output = setting.study, setting.output
+    scores = {run.key: scores_of_run(run, setting) for run in finished}
     write_text(output / "table.csv", as_csv(finished, scores))
     parts = [
         f"# {study.title}",
         study.about.strip(),
         *results(study, finished, scores),
         *differences(study, reports),
-        *unfinished(runs, finished),
-        *how(study, finished, command, record),
+        *unfinished(runs, finished, output),
+        *how(study, finished, command),
     ]
     write_text(output / "table.md", "\n\n".join(part for part in parts if part) + "\n")
     return output / "table.md"
 
 
-def scores_of_run(run: Run, preprocessed: Path) -> dict[int, dict[str, Score]]:
+def scores_of_run(run: Run, setting: Setting) -> dict[int, dict[str, Score]]:
     """Batches follow the order of the split, as U-KAN's do."""
-    splits = preprocessed / "splits_final.json"
-    cases = cases_of_fold(splits, run.fold)
-    counted = count_folder(run.folder / "validation", preprocessed / "gt_segmentations", cases)
-    return {label: scores_of(list(of_case.values())) for label, of_case in counted.items()}
+    return {label: scores_of(list(of_case.values())) for label, of_case in counts(run, setting).items()}
 
 
 def results(study: Study, finished: Sequence[Run], scores: Scores) -> Iterator[str]:
@@ -59,23 +57,40 @@ def results(study: Study, finished: Sequence[Run], scores: Scores) -> Iterator[s
         own = [run for run in finished if run.arm == arm]
         cells = [str((arm.published or {}).get(metric, "–")) for metric in METRICS]
         for pooling in ("batch", "image", "dataset"):
-            of_fold = [scores[run.key].get(study.label, {}).get(pooling) for run in own]
             for name in ("iou", "f1"):
-                cells.append(mean_sd([getattr(score, name) for score in of_fold if score is not None]))
-        lines.append([arm.row, *cells, ", ".join(str(run.fold) for run in own) or "–"])
+                of_label = {run: scores[run.key].get(study.label, {}).get(pooling) for run in own}
+                known = {run: getattr(score, name) for run, score in of_label.items() if score is not None}
+                cells.append(mean_and_spread({run: 100 * v for run, v in known.items() if v is not None}, study))
+        folds = ", ".join(str(fold) for fold in study.folds if any(run.fold == fold for run in own)) or "–"
+        lines.append([arm.row, *cells, folds if study.repeats is None else f"{folds}: {len(own)} trainings"])
     yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    meaning = "mean ± SD over the folds"
+    if study.repeats is not None:
+        meaning = (
+            "mean ± SD over the folds, each the mean of its repeats; in brackets ± SD over the repeats that have all "
+            "folds, each the mean of these"
+        )
     yield (
-        "In percent, mean ± SD over the folds. Measured: pooled over each batch of 8 as in U-KAN's protocol, averaged "
-        "per image, and pooled over the data set."
+        f"In percent, {meaning}. Measured: pooled over each batch of 8 as in U-KAN's protocol, averaged per image, and "
+        "pooled over the data set."
     )
 
 
-def mean_sd(values: Sequence[float | None]) -> str:
-    known = [100 * v for v in values if v is not None]
-    if not known:
+def mean_and_spread(values: Mapping[Run, float], study: Study) -> str:
+    if not values:
         return "–"
-    spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
-    return f"{statistics.mean(known):.2f}{spread}"
+    of_fold = [[v for run, v in values.items() if run.fold == fold] for fold in study.folds]
+    folds = [statistics.mean(of) for of in of_fold if of]
+    text = f"{statistics.mean(folds):.2f}{spread(folds)}"
+    if study.repeats is None:
+        return text
+    of_repeat = [[v for run, v in values.items() if run.repeat == r] for r in range(1, study.repeats + 1)]
+    repeats = [statistics.mean(of) for of in of_repeat if len(of) == len(study.folds)]
+    return f"{text} ({spread(repeats).strip()})" if len(repeats) > 1 else text
+
+
+def spread(values: Sequence[float]) -> str:
+    return f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
 
 
 def differences(study: Study, reports: Mapping[str, Path]) -> Iterator[str]:
@@ -113,13 +128,18 @@ def difference(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def unfinished(runs: Sequence[Run], finished: Sequence[Run]) -> Iterator[str]:
-    missing = [f"{run.arm.row} (fold {run.fold})" for run in runs if run not in finished]
+def unfinished(runs: Sequence[Run], finished: Sequence[Run], output: Path) -> Iterator[str]:
+    there = {run.key for run in finished}
+    missing = [run for run in runs if run.key not in there]
     if missing:
-        yield f"Not finished, so not in the table: {', '.join(missing)}."
+        lines = []
+        for run in missing:
+            why = read_record(output, run.key).why
+            lines.append(f"- {run.title}" + (f": {' '.join(why.split())}" if why else ""))
+        yield f"Not finished, so not in the table ({len(missing)} of {len(runs)}):\n\n" + "\n".join(lines)
 
 
-def how(study: Study, finished: Sequence[Run], command: str, record: Mapping[str, Any]) -> Iterator[str]:
+def how(study: Study, finished: Sequence[Run], command: str) -> Iterator[str]:
     from importlib.metadata import version
 
     from nnunet_prosma.host.trained import Fold
@@ -143,7 +163,9 @@ def how(study: Study, finished: Sequence[Run], command: str, record: Mapping[str
     yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
     yield (
         f"nnunet-prosma {version('nnunet-prosma')}, nnunetv2 {version('nnunetv2')}, torch {', '.join(surroundings)}, "
-        f"Python {platform.python_version()}, {platform.platform(terse=True)}."
+        f"Python {platform.python_version()}, {platform.platform(terse=True)}. nnU-Net sets no seeds, and draws its "
+        "batches in several processes: the same training comes out differently each time. runs/ has the "
+        "seed of the first weights."
     )
 
 
@@ -155,13 +177,14 @@ def as_csv(finished: Sequence[Run], scores: Scores) -> str:
     """A line for each run, label and pooling."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["method", "trainer", "plans", "fold", "label", "pooling", "iou", "f1", "images", "left_out"])
+    rows.writerow(
+        ["method", "trainer", "plans", "fold", "repeat", "label", "pooling", "iou", "f1", "images", "left_out"]
+    )
     for run in finished:
         arm: Arm = run.arm
         for label, of_label in scores[run.key].items():
             for pooling in POOLINGS:
                 s = of_label[pooling]
-                rows.writerow(
-                    [arm.row, arm.trainer, arm.plans, run.fold, label, pooling, s.iou, s.f1, s.images, s.left_out]
-                )
+                of_run = [arm.row, arm.trainer, arm.plans, run.fold, run.repeat, label]
+                rows.writerow([*of_run, pooling, s.iou, s.f1, s.images, s.left_out])
     return text.getvalue()

@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,7 +34,7 @@ class _Short(nnUNetTrainer):
         self.num_epochs = int(os.environ.get("SHORT_TRAINER_EPOCHS", "2"))
         self.num_iterations_per_epoch = 6
         self.num_val_iterations_per_epoch = 2
-        self.save_every = 1
+        self.save_every = int(os.environ.get("SHORT_TRAINER_SAVES_EVERY", "1"))
 
     def on_epoch_start(self):
         super().on_epoch_start()
@@ -43,11 +45,32 @@ class _Short(nnUNetTrainer):
         result = super().train_step(batch)
         if str(self.current_epoch) == os.environ.get("SHORT_TRAINER_DIES_IN"):
             os.kill(os.getpid(), signal.SIGKILL)
+        self.steps = getattr(self, "steps", 0) + 1
+        signalled = str(self.current_epoch) == os.environ.get("SHORT_TRAINER_SIGNALLED_IN")
+        if signalled and self.steps % 6 == 4 and self.local_rank == 0:
+            os.kill(os.getppid() if self.is_ddp else os.getpid(), signal.SIGUSR1)
+        if self.current_epoch == 1 and "SHORT_TRAINER_HOLDS" in os.environ:
+            self.hold(Path(os.environ["SHORT_TRAINER_HOLDS"]) / f"{type(self).__name__}_{self.fold}")
         return result
+
+    def hold(self, file: Path) -> None:
+        """Where the test put this file: tells that the epoch runs, and waits in it for a signal or for its death."""
+        if file.exists():
+            file.rename(file.with_suffix(".held"))
+            while getattr(getattr(signal.getsignal(signal.SIGUSR1), "__self__", None), "signal", None) is None:
+                time.sleep(0.05)
 
 
 class nnUNetTrainerShort(_Short):
     pass
+
+
+class nnUNetTrainerRanksShort(_Short):
+    """Its ranks are on the CPU, where nnU-Net puts them on GPUs."""
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device=torch.device("cpu")):  # noqa: B008
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.device, self.grad_scaler = torch.device("cpu"), None
 
 
 class nnUNetTrainerProSMAShort(nnUNetTrainerProSMA, _Short):

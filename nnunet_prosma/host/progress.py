@@ -1,0 +1,59 @@
+"""How far a training is: epochs done, epochs that a checkpoint keeps, and how long one takes."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_prosma.files import read_json
+from nnunet_prosma.host.training_log import read_training_logs
+
+MARKS = "checkpoints.json"
+"""Beside nnU-Net's checkpoints: how many epochs each of them holds, where ours wrote it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    epoch: int
+    """Epochs that were finished, kept or not."""
+    kept: int
+    """Epochs in the checkpoint that nnUNetv2_train --c would go on from."""
+    epochs: int | None
+    """Of the whole training."""
+    epoch_s: float | None
+    """Of the median epoch."""
+    validating: bool
+
+    @property
+    def left_s(self) -> float | None:
+        if self.epochs is None or self.epoch_s is None:
+            return None
+        return (self.epochs - self.epoch) * self.epoch_s
+
+
+def progress_of(folder: Path) -> Progress:
+    """Of a fold_X of nnU-Net, which need not exist."""
+    log = read_training_logs(folder)
+    epoch = max(log.curves.get("seconds", {}), default=-1) + 1
+    epochs = _number(folder / "debug.json", "num_epochs")
+    final = (folder / "checkpoint_final.pth").is_file()
+    if final:
+        kept = epochs if epochs is not None else epoch
+    else:
+        kept = max((_kept(folder, f"checkpoint_{name}.pth") for name in ("latest", "best")), default=0)
+    return Progress(kept if final else epoch, kept, epochs, log.seconds_per_epoch, final)
+
+
+def _kept(folder: Path, name: str) -> int:
+    """By our mark beside it; else what nnU-Net's own saving tells of the file: nothing but that it is there."""
+    if not (folder / name).is_file():
+        return 0
+    marks = folder / MARKS
+    mark = read_json(marks).get(name, {}) if marks.is_file() else {}
+    return int(mark.get("epochs", 0))
+
+
+def _number(path: Path, name: str) -> int | None:
+    if not path.is_file():
+        return None
+    found = re.fullmatch(r"\d+", str(read_json(path).get(name, "")))
+    return int(found[0]) if found else None

@@ -1,0 +1,144 @@
+"""What a finished training is without its checkpoints, in OUT/collected, laid out as nnU-Net's results are.
+
+Per-case metrics, the lines of the logs that tell curves and times, the gates' record, settings and versions. Such a run
+counts as done in a study whose settings are the same, so that a study goes on on another machine.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import folder_made_whole, read_json, write_json, write_text
+from nnunet_prosma.host.datasets import planned_setup
+from nnunet_prosma.host.preprocessing import data_settings
+from nnunet_prosma.host.splits import read_splits
+from nnunet_prosma.metrics import Count, count_folder
+from nnunet_prosma.study.record import read_record
+from nnunet_prosma.study.runs import Run
+from nnunet_prosma.study.setting import Setting
+
+FILE = "collected.json"
+KEPT = ("gates.csv", "debug.json", "checkpoints.json")
+"""Files of a fold_X that are kept as they are."""
+TELLING = re.compile(
+    r": (Epoch \d+ *$|train_loss |val_loss |Pseudo dice |Epoch time: |nnunet-prosma|This split has )|eak .*memory"
+)
+"""Lines of nnU-Net's log that are kept: all that host/training_log.py reads, and what we wrote."""
+
+
+def place_of(run: Run, output: Path) -> Path:
+    """The fold_X of a collected run."""
+    repeat = [] if run.repeat is None else [f"repeat_{run.repeat}"]
+    return output.joinpath("collected", *repeat, *run.folder.parts[-3:])
+
+
+def collect(runs: Sequence[Run], setting: Setting, to: Path) -> None:
+    """Adds these finished runs to what is collected there; what is there already of another is left alone."""
+    for run in runs:
+        folder = place_of(run, to)
+        if run.folder == folder:
+            continue
+        if (run.folder / FILE).is_file():
+            content = read_json(run.folder / FILE)
+        else:
+            content = {
+                "key": run.key,
+                "row": run.arm.row,
+                "settings": settings_of(run, setting),
+                "versions": versions(),
+                "counts": counted(run, setting),
+                "record": asdict(read_record(setting.output, run.key)),
+            }
+        with folder_made_whole(folder, replaces="study") as temporary:
+            fill(temporary, run.folder)
+            write_json(temporary / FILE, content)
+        for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
+            if (run.folder.parent / name).is_file():
+                write_text(folder.parent / name, (run.folder.parent / name).read_text())
+
+
+def fill(to: Path, fold: Path) -> None:
+    (to / "validation").mkdir(parents=True)
+    shutil.copyfile(fold / "validation" / "summary.json", to / "validation" / "summary.json")
+    for name in KEPT:
+        if (fold / name).is_file():
+            shutil.copyfile(fold / name, to / name)
+    for log in fold.glob("training_log_*.txt"):
+        lines = [line for line in log.read_text(errors="replace").splitlines() if TELLING.search(line)]
+        write_text(to / log.name, "\n".join(lines) + "\n")
+
+
+def collected(run: Run, setting: Setting) -> Run | None:
+    """The run as it was collected into the study's folder, if it was, with the same settings."""
+    folder = place_of(run, setting.output)
+    return replace(run, folder=folder) if (folder / FILE).is_file() and not differences(run, setting) else None
+
+
+def differences(run: Run, setting: Setting) -> list[str]:
+    """What was other when the collected run was trained."""
+    there, here = read_json(place_of(run, setting.output) / FILE).get("settings", {}), settings_of(run, setting)
+    return [name for name in here if there.get(name) != here[name]]
+
+
+def settings_of(run: Run, setting: Setting) -> dict[str, Any]:
+    """All that makes a run the same experiment, short enough to be read."""
+    study = setting.study
+    setup = planned_setup(setting.dataset, run.arm.plans, study.configuration)
+    said = setup.settings()
+    splits = read_splits(setting.splits) if setting.splits.is_file() else []
+    split = splits[run.fold] if run.fold < len(splits) else None
+    return {
+        "dataset": setting.dataset,
+        "trainer": run.arm.trainer,
+        "plans": run.arm.plans,
+        "configuration": study.configuration,
+        "fold": run.fold,
+        "checkpoint": study.checkpoint,
+        "cases": digest([split.train, split.val] if split else None),
+        "patch size": said.get("patch_size"),
+        "batch size": said.get("batch_size"),
+        "network": digest(said.get("architecture")),
+        "data": digest(data_settings(setup.plans.content, study.configuration)),
+        "labels": digest(setup.dataset.content.get("labels")),
+    }
+
+
+def digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("nnunet-prosma", "nnunetv2", "torch", "numpy")} | {
+        "python": platform.python_version()
+    }
+
+
+def counted(run: Run, setting: Setting) -> dict[str, dict[str, list[int]]]:
+    """Label -> case -> voxels in both, in the truth, in the prediction."""
+    truth = setting.preprocessed / "gt_segmentations"
+    of_label = count_folder(run.folder / "validation", truth, read_splits(setting.splits)[run.fold].val)
+    return {
+        str(label): {case: [c.both, c.truth, c.prediction] for case, c in of_case.items()}
+        for label, of_case in of_label.items()
+    }
+
+
+def counts(run: Run, setting: Setting) -> dict[int, dict[str, Count]]:
+    """Of a collected run as they were kept, of another from its images."""
+    path = run.folder / FILE
+    said = read_json(path).get("counts") if path.is_file() else counted(run, setting)
+    try:
+        return {int(label): {case: Count(*c) for case, c in of_case.items()} for label, of_case in said.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(
+            f"{path} is damaged: its counts are no voxels by label and case; collect the run again"
+        ) from None

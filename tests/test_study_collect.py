@@ -1,0 +1,164 @@
+"""A study's results without checkpoints: enough to go on on another machine, and nothing that was other counts."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from compare_workspace import plans, write_mask, write_run
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+from nnunet_prosma.command import main
+from nnunet_prosma.host.training_log import read_training_logs
+from nnunet_prosma.study.conduct import collect_to, make_table
+from nnunet_prosma.study.record import Attempt, Record, write_record
+from nnunet_prosma.study.runs import runs_of
+from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.spec import Arm, Study, read
+from nnunet_prosma.study.standing import standing, unlike
+
+ARMS = (Arm("vanilla", "nnUNetTrainer"), Arm("gated", "nnUNetTrainerProSMA", published={"F1": 74.05}))
+SPLITS = [{"train": ["c", "d"], "val": ["a", "b"]}, {"train": ["a", "b"], "val": ["c", "d"]}]
+STUDY = Study("Two", ARMS, dataset="9", configuration="3d_fullres", folds=(0, 1), compare=("--tables-only",))
+
+
+def ball(centre, size=(6, 10, 10)):
+    grid = np.indices(size)
+    mask = (sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) < 9).astype(np.uint8)
+    mask[3, 5, 5] = 2
+    return mask
+
+
+def measured(truth, prediction):
+    found = compute_metrics(str(truth), str(prediction), SimpleITKIO(), [1, 2])["metrics"]
+    return {label: {k: float(v) for k, v in values.items()} for label, values in found.items()}
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Makes a machine with the preprocessed data and, if asked, with the trainings of some folds."""
+
+    def make(name, folds=()):
+        root = tmp_path / name
+        data = root / "preprocessed" / "Dataset009_Toy"
+        for variable in ("raw", "preprocessed", "results"):
+            (root / variable).mkdir(parents=True)
+            monkeypatch.setenv(f"nnUNet_{variable}", str(root / variable))
+        for number, case in enumerate("abcd"):
+            write_mask(data / "gt_segmentations" / f"{case}.nii.gz", ball((3, 5, 4 + number % 2)))
+        (data / "splits_final.json").write_text(json.dumps(SPLITS))
+        (data / "nnUNetPlans.json").write_text(json.dumps(plans()))
+        described = {"labels": {"background": 0, "liver": 1, "tumour": 2}, "file_ending": ".nii.gz"}
+        (data / "dataset.json").write_text(json.dumps({**described, "channel_names": {"0": "CT"}}))
+        setting = Setting(STUDY, "Dataset009_Toy", data, root / "out", "cpu")
+        for shift, arm in enumerate(ARMS):
+            folder, cases = root / "results" / "Dataset009_Toy", {}
+            for fold in folds:
+                place = folder / f"{arm.trainer}__nnUNetPlans__3d_fullres" / f"fold_{fold}"
+                for case in SPLITS[fold]["val"]:
+                    write_mask(place / "validation" / f"{case}.nii.gz", ball((3, 5 + shift, 4)))
+                truth = data / "gt_segmentations"
+                cases[str(fold)] = {
+                    case: measured(truth / f"{case}.nii.gz", place / "validation" / f"{case}.nii.gz")
+                    for case in SPLITS[fold]["val"]
+                }
+            if folds:
+                write_run(folder, arm.trainer, cases, truth=data / "gt_segmentations", epochs=1000)
+                for fold in folds:
+                    (folder / f"{arm.trainer}__nnUNetPlans__3d_fullres" / f"fold_{fold}" / "gates.csv").write_text(
+                        "epoch"
+                    )
+        for run in runs_of(setting):
+            if run.finished:
+                done = Attempt("nnUNetv2_train", "n1", "t", state="finished", epochs_after=1000, exit=0)
+                write_record(setting.output, Record(run.key, validated="final", attempts=[done]))
+        return setting
+
+    return make
+
+
+def numbers(setting):
+    return [line for line in (setting.output / "table.md").read_text().splitlines() if line.startswith("| ")]
+
+
+def test_a_study_goes_on_elsewhere_from_what_was_collected(machine, tmp_path, capsys):
+    whole = machine("whole", folds=(0, 1))
+    assert make_table(whole, command="x")
+    first, box = machine("first", folds=(0,)), tmp_path / "box"
+    collect_to(first, box)
+    assert "2 trainings in" in capsys.readouterr().out
+    assert read(box / "study.yaml") == STUDY
+    assert not list(box.rglob("*.pth")) + list(box.rglob("*.nii.gz"))
+    for fold in box.rglob("fold_0"):
+        assert sum(path.stat().st_size for path in fold.rglob("*") if path.is_file()) < 500_000
+        assert (fold / "gates.csv").is_file()
+    shutil.rmtree(tmp_path / "first")
+
+    second = machine("second", folds=(1,))
+    shutil.copytree(box, second.output, dirs_exist_ok=True)
+    assert [standing(run, second) for run in runs_of(second)] == ["collected", "collected", "finished", "finished"]
+    assert make_table(second, command="x")
+    assert numbers(second) == numbers(whole)  # the curves' median times and all
+    assert (second.output / "table.csv").read_text() == (whole.output / "table.csv").read_text()
+
+    collect_to(second, box)  # and back: four in one box
+    assert len(list(box.rglob("collected.json"))) == 4
+    third = machine("third")
+    shutil.copytree(box, third.output, dirs_exist_ok=True)
+    assert main(["study", str(box / "study.yaml"), "-o", str(third.output), "--status", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.partition("study.yaml -o ")[2].partition("\n")[2])
+    assert [(run["state"], run["where"]) for run in found] == [("done", "collected")] * 4
+    assert make_table(third, command="x")
+    assert numbers(third) == numbers(whole)
+
+
+def test_the_curves_of_a_collected_log_are_those_of_the_whole_one(machine, tmp_path):
+    setting = machine("first", folds=(0,))
+    collect_to(setting, tmp_path / "box")
+    run = runs_of(setting)[0]
+    (fold,) = (tmp_path / "box").rglob("nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0")
+    assert read_training_logs(fold) == read_training_logs(run.folder)
+    assert read_training_logs(fold).epochs == 1000
+    kept = json.loads((fold / "collected.json").read_text())
+    assert kept["record"]["attempts"][0]["node"] == "n1"
+    assert set(kept["versions"]) == {"nnunet-prosma", "nnunetv2", "torch", "numpy", "python"}
+
+
+@pytest.mark.parametrize("other", ["cases", "batch size", "checkpoint"])
+def test_a_collected_run_with_other_settings_does_not_count_and_the_study_says_which(machine, tmp_path, other):
+    from dataclasses import replace
+
+    collect_to(machine("first", folds=(0,)), tmp_path / "box")
+    second = machine("second")
+    shutil.copytree(tmp_path / "box", second.output, dirs_exist_ok=True)
+    assert standing(runs_of(second)[0], second) == "collected"
+    if other == "cases":
+        second.splits.write_text(json.dumps(SPLITS[::-1]))
+    elif other == "batch size":
+        (second.preprocessed / "nnUNetPlans.json").write_text(json.dumps(plans(batch_size=4)))
+    else:
+        second = replace(second, study=replace(STUDY, checkpoint="best"))
+    assert standing(runs_of(second)[0], second) == "to train"
+    said = unlike(runs_of(second), second)
+    assert len(said) == 2
+    assert f"but with other settings ({other}): it does not count" in said[0]
+
+
+def test_nothing_finished_is_nothing_to_collect(machine, tmp_path, capsys):
+    machine("bare")
+    (tmp_path / "s.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "title": "t",
+                "dataset": 9,
+                "configuration": "3d_fullres",
+                "folds": [0],
+                "arms": [{"row": arm.row, "trainer": arm.trainer} for arm in ARMS],
+            }
+        )
+    )
+    words = ["study", str(tmp_path / "s.yaml"), "-o", str(tmp_path / "out"), "--collect", str(tmp_path / "box")]
+    assert main([*words, "-device", "cpu"]) == 2
+    assert "no training of this study is finished, so there is nothing to collect" in capsys.readouterr().err

@@ -1,0 +1,311 @@
+"""A study on a Slurm cluster: one test through a real Slurm of one node, the others with pretended commands."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+import yaml
+from slurm import AVAILABLE, NEEDED, slurm
+
+from nnunet_prosma.command import main
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.study import array
+from nnunet_prosma.study.record import Attempt, Record, read_record, write_record
+from nnunet_prosma.study.runs import runs_of
+from nnunet_prosma.study.scripts import directive, lead_s, own_lead_s, without, write_scripts
+from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.spec import Arm, Study, read
+
+ARMS = {"vanilla": "nnUNetTrainerShort", "gated": "nnUNetTrainerProSMAShort"}
+STUDY = {
+    "title": "Vanilla and gated",
+    "dataset": 9,
+    "configuration": "3d_fullres",
+    "folds": [0, 1],
+    "compare": ["--tables-only"],
+    "arms": [{"row": row, "trainer": trainer} for row, trainer in ARMS.items()],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not AVAILABLE, reason=NEEDED)
+def test_an_array_survives_a_signal_a_kill_and_a_failing_node_and_its_table_is_whole(toy, tmp_path):
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    out, holds = tmp_path / "out", tmp_path / "holds"
+    holds.mkdir()
+    names = [f"{trainer}_{fold}" for fold in STUDY["folds"] for trainer in ARMS.values()]
+    for name in names:
+        (holds / name).touch()
+    with slurm(tmp_path / "slurm") as conf:
+        toy_env = {
+            **toy.environment(),
+            "nnUNet_results": str(tmp_path / "results"),
+            "SLURM_CONF": conf,
+            "SHORT_TRAINER_EPOCHS": "3",
+            "SHORT_TRAINER_SAVES_EVERY": "50",
+            "SHORT_TRAINER_HOLDS": str(holds),
+            "OMP_NUM_THREADS": "1",
+        }
+        (tmp_path / "results").mkdir()
+
+        def run(*words, status=0):
+            done = subprocess.run([*map(str, words)], env=toy_env, capture_output=True, text=True, cwd=tmp_path)
+            assert done.returncode == status, (words, done.stdout, done.stderr)
+            return done.stdout
+
+        def until(what, *further):
+            """Requeued jobs are held for two minutes, which is lifted; all else is the cluster's."""
+            for _ in range(6000):
+                for line in run("squeue", "-h", "-r", "-o", "%A|%r").splitlines():
+                    job, _, reason = line.partition("|")
+                    if reason in ("BeginTime", "JobHeldUser"):
+                        subprocess.run(
+                            ["scontrol", "update", f"jobid={job}", "StartTime=now"], env=toy_env, check=False
+                        )
+                if what():
+                    return
+                time.sleep(0.3)
+            logs = "".join(path.read_text() for path in sorted((out / "slurm" / "logs").glob("*")))
+            raise AssertionError(run("squeue") + logs)
+
+        def held(*expected):
+            return lambda: all((holds / f"{name}.held").exists() for name in expected)
+
+        study = [toy.python.with_name("nnunet-prosma"), "study", "study.yaml", "-o", "out"]
+        options = ["--sbatch=-c 1", "-device", "cpu", "--checkpoint-every", "0"]
+        said = run(*study, *options, "--slurm")
+        array = re.search(r"job (\d+): 4 runs, sbatch --array=1,2,3,4 ", said)[1]
+        assert re.search(r"job \d+: the table, when these have ended", said)
+
+        until(held(*names[:2]))
+        lock = json.loads((out / "runs" / f"{ARMS['gated']}__nnUNetPlans__3d_fullres__fold_0.lock").read_text())
+        assert lock["job"]
+        for process in (lock["process"], lock["training"]):  # the batch script, and what it started
+            os.kill(process, signal.SIGKILL)
+        run("scancel", "-b", "-s", "USR1", f"{array}_1")
+
+        until(held(*names[2:]))
+        (node,) = run("sinfo", "-h", "-N", "-o", "%N").split()
+        run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        run("scontrol", "update", f"nodename={node}", "state=resume")
+
+        until(lambda: not run("squeue", "-h").strip())
+    table = (out / "table.md").read_text()
+    assert "Not finished" not in table
+    for row in ARMS:
+        assert re.search(rf"^\| {row} \| – \| – \|.*\| 0, 1 \|$", table, re.MULTILINE)
+    for name in names:
+        trainer, _, fold = name.rpartition("_")
+        folder = tmp_path / "results" / "Dataset009_Toy" / f"{trainer}__nnUNetPlans__3d_fullres" / f"fold_{fold}"
+        log = "".join(path.read_text() for path in sorted(folder.glob("training_log_*.txt")))
+        epochs = re.findall(r": Epoch (\d+) *\n", log)
+        ended = len(re.findall(r": Epoch time: ", log))
+        assert ended == 3, name  # no epoch is trained twice
+        assert epochs == (["0", "1", "2"] if name == names[0] else ["0", "1", "1", "2"]), name  # one was cut off
+        record = json.loads((out / "runs" / f"{trainer}__nnUNetPlans__3d_fullres__fold_{fold}.json").read_text())
+        assert record["restarts"] == 1, record
+        assert record["attempts"][1]["epochs_before"] == (2 if name == names[0] else 1)
+    assert record["attempts"][0]["state"] == "running"  # its node failed, so nobody wrote its end
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """Pretended commands of Slurm: what they are called with is in calls, what they answer in the files of answers."""
+    tools, answers = tmp_path / "bin", tmp_path / "answers"
+    tools.mkdir()
+    answers.mkdir()
+    for name in ("sbatch", "squeue", "scontrol", "scancel"):
+        (tools / name).write_text(
+            f'#!/bin/bash\necho "{name} $*" >> {tmp_path}/calls\n'
+            f"if [ -e {answers}/{name}.fails ]; then cat {answers}/{name}.fails >&2; exit 1; fi\n"
+            f"if [ {name} = sbatch ]; then n=$(grep -c ^sbatch {tmp_path}/calls); echo $((n + 100)); fi\n"
+            f"[ ! -e {answers}/{name} ] || cat {answers}/{name}\n"
+        )
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+    def calls(start=""):
+        path = tmp_path / "calls"
+        return [line for line in path.read_text().splitlines() if line.startswith(start)] if path.exists() else []
+
+    calls.answer = lambda name, text: (answers / name).write_text(text)
+    return calls
+
+
+@pytest.fixture
+def setting(tmp_path, cluster, monkeypatch):
+    study = Study("Vanilla and gated", tuple(Arm(*arm) for arm in ARMS.items()), "9", "3d_fullres", (0, 1))
+    monkeypatch.setattr(array, "standing", lambda run, setting: "finished" if run.finished else "to train")
+    return Setting(study, "Dataset009_Toy", tmp_path / "data", tmp_path / "out", "cuda", checkpoint_every=30)
+
+
+def finish(run):
+    (run.folder / "validation").mkdir(parents=True)
+    for name in ("checkpoint_final.pth", "validation/summary.json"):
+        (run.folder / name).touch()
+
+
+def ended(setting, run, *states, **changes):
+    attempts = [Attempt("c", "n", "t", **{"state": state, "epochs_after": 0, **changes}) for state in states]
+    write_record(setting.output, Record(run.key, attempts=attempts))
+    return attempts[-1]
+
+
+def test_what_is_not_done_is_submitted_as_an_array_that_can_be_read_and_submitted_by_hand(setting, cluster):
+    finish(runs_of(setting)[1])
+    options = ["-p", "gpu", "-t", "24:00:00", "-c", "12", "--gres", "gpu:1", "--mem", "64G"]
+    said = array.submit(setting, options, parallel=2, left=3)
+    assert cluster("sbatch")[1].startswith("sbatch --parsable --dependency=afterany:101 ")
+    folder = setting.output / "slurm"
+    assert cluster("sbatch")[0] == f"sbatch --parsable --array=1,3,4%2 {folder}/array.sh"
+    assert said[0] == f"job 101: 3 runs, sbatch --array=1,3,4%2 {folder}/array.sh"
+    assert (folder / "runs.txt").read_text().split() == [run.key for run in runs_of(setting)]
+    assert read(folder / "study.yaml") == setting.study
+    text = (folder / "array.sh").read_text()
+    assert f"# By hand: sbatch --array=1-4 {folder}/array.sh" in text
+    assert "#SBATCH -p gpu -t 24:00:00 -c 12 --gres gpu:1 --mem 64G\n" in text
+    assert "#SBATCH --signal=B:USR1@300\n" in text
+    assert f"export nnUNet_results={setting.output.parent / 'results'}\n" in text
+    assert text.splitlines()[-1].endswith('--run "$key" -device cuda -num_gpus 1 --checkpoint-every 30')
+    shown = re.sub(r"^exec \S+", "echo", text, flags=re.MULTILINE)
+    told = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", shown],
+        env={**os.environ, "SLURM_ARRAY_TASK_ID": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert told.split()[:6] == [
+        "study",
+        f"{folder}/study.yaml",
+        "-o",
+        str(setting.output),
+        "--run",
+        runs_of(setting)[2].key,
+    ]
+    table = (folder / "table.sh").read_text()
+    assert "#SBATCH -p gpu -t 24:00:00 -c 12 --mem 64G\n" in table
+    assert "--follow-up 3 " in table
+    assert subprocess.run(["bash", "-n", folder / "table.sh"]).returncode == 0
+
+
+def test_the_table_follows_all_jobs_and_what_waits_is_not_submitted_twice(setting, cluster, capsys):
+    array.submit(setting, [], None, 2)
+    cluster.answer("squeue", "101|1|RUNNING|None\n101|2|PENDING|Resources\n101|3|PENDING|Resources\n7|9|RUNNING|None\n")
+    said = array.submit(setting, [], None, 2)
+    assert cluster("sbatch")[2] == f"sbatch --parsable --array=4 {setting.output}/slurm/array.sh"
+    assert cluster("sbatch")[3] == f"sbatch --parsable --dependency=afterany:101:103 {setting.output}/slurm/table.sh"
+    assert said[-1] == "job 104: the table, when these have ended"
+    keys = [run.key for run in runs_of(setting)]
+    assert array.in_queue(setting) == {keys[0]: "running", keys[1]: "pending: Resources", keys[2]: "pending: Resources"}
+
+
+def test_numbers_of_runs_stay_when_a_study_grows(setting, cluster):
+    from dataclasses import replace
+
+    write_scripts(runs_of(setting), setting, [], 2, None)
+    before = (setting.output / "slurm" / "runs.txt").read_text()
+    arms = (Arm("first", "nnUNetTrainerOther"), *setting.study.arms)
+    grown = replace(setting, study=replace(setting.study, arms=arms))
+    write_scripts(runs_of(grown), grown, [], 2, None)
+    after = (setting.output / "slurm" / "runs.txt").read_text()
+    assert after.startswith(before)
+    assert sorted(after.split()) == sorted(run.key for run in runs_of(grown))
+
+
+def test_the_signal_comes_earlier_than_the_longest_epoch_seen(setting):
+    run = runs_of(setting)[0]
+    assert lead_s([run]) == 300
+    run.folder.mkdir(parents=True)
+    log = "t: Epoch 0\nt: Epoch time: 900.0 s\nt: Epoch 1\nt: Epoch time: 400.0 s\n"
+    (run.folder / "training_log_2026_1_1_01_01_01.txt").write_text(log)
+    assert lead_s([run]) == 1410
+    assert own_lead_s(["-t", "1:00", "--signal=B:USR1@77"]) == 77
+    assert own_lead_s(["-t", "1:00"]) is None
+
+
+def test_the_tables_job_asks_for_no_gpu():
+    options = ["-p", "gpu", "--gres", "gpu:1", "--gpus=2", "-G1", "-G", "1", "--mem-per-gpu", "9G", "-c", "4"]
+    names = ("--gres", "--gpus", "-G", "--mem-per-gpu")
+    assert without(options, names) == ["-p", "gpu", "-c", "4"]
+    assert directive(["-A", "my group"]) == "#SBATCH -A 'my group'"
+
+
+@pytest.fixture
+def task(setting, monkeypatch):
+    for name, value in (("JOB_ID", "103"), ("ARRAY_JOB_ID", "101"), ("ARRAY_TASK_ID", "2")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    return runs_of(setting)[1]
+
+
+def test_a_task_that_stopped_at_a_checkpoint_is_requeued(setting, cluster, task):
+    last = ended(setting, task, "stopped", signal="SIGUSR1")
+    assert array.end_of_task(task, setting, last) == "job 101_2 is requeued"
+    assert cluster("scontrol") == ["scontrol requeue 101_2"]
+    done = ended(setting, task, "finished")
+    assert array.end_of_task(task, setting, done) == ""
+    assert len(cluster("scontrol")) == 1
+
+
+def test_where_requeueing_is_forbidden_a_task_submits_itself_again(setting, cluster, task):
+    cluster.answer("scontrol.fails", "Requested operation is presently disabled")
+    last = ended(setting, task, "stopped", signal="SIGUSR1")
+    assert array.end_of_task(task, setting, last) == "job 101_2 may not be requeued, so job 101 goes on"
+    assert cluster("sbatch") == [f"sbatch --parsable --array=2 {setting.output}/slurm/array.sh"]
+    assert array.known_jobs(setting) == {"101": {"2": task.key}}
+
+
+def test_a_cancelled_task_is_not_started_again(setting, cluster, task):
+    cluster.answer("scontrol", "JobId=103 JobState=CANCELLED Reason=None")
+    last = ended(setting, task, "stopped", signal="SIGTERM")
+    assert array.end_of_task(task, setting, last) == "cancelled (scancel)"
+    assert read_record(setting.output, task.key).given_up == "cancelled (scancel)"
+    assert task.key not in array.died(setting)
+    assert not cluster("scontrol requeue")
+
+
+def test_restarts_without_progress_are_counted_and_end(setting, cluster, task):
+    last = ended(setting, task, "stopped", "stopped", "stopped", signal="SIGUSR1", why="too slow")
+    assert array.end_of_task(task, setting, last) == "3 starts in a row came no epoch further: too slow"
+    assert not cluster("scontrol requeue")
+    assert task.key not in array.died(setting)
+    array.submit(setting, [], None, 2)  # by hand: another chance
+    assert "--array=1,2,3,4 " in cluster("sbatch")[0]
+    assert read_record(setting.output, task.key).given_up == ""
+    assert read_record(setting.output, task.key).without_progress == 0
+
+
+def test_the_job_that_follows_submits_again_what_died_a_stated_number_of_times(setting, cluster):
+    dead, killed, wrong, done = runs_of(setting)
+    ended(setting, dead, "running")
+    ended(setting, killed, "failed", exit=-9)
+    ended(setting, wrong, "failed", exit=1, why="no such plans")
+    finish(done)
+    array.follow_up(setting, ["-c", "2"], 4, 2)
+    assert cluster("sbatch")[0] == f"sbatch --parsable --array=1,2%4 {setting.output}/slurm/array.sh"
+    assert "--follow-up 1 " in (setting.output / "slurm" / "table.sh").read_text()
+    before = len(cluster("sbatch"))
+    assert array.follow_up(setting, [], None, 0) == []  # the table
+    assert len(cluster("sbatch")) == before
+    cluster.answer("squeue", "101|1|PENDING|BeginTime\n")
+    said = array.follow_up(setting, [], None, 0)  # a task submitted itself again: wait for it
+    assert said == ["job 103: the table, when these have ended"]
+    assert cluster("sbatch")[-1].startswith("sbatch --parsable --dependency=afterany:101 ")
+
+
+def test_without_slurm_or_with_gpus_it_is_one_sentence(setting, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="there is no sbatch here: --slurm needs a machine from which Slurm"):
+        array.submit(setting, [], None, 2)
+    words = ["study", "nnunet-plain", "-o", str(tmp_path / "o"), "--slurm"]
+    assert main([*words, "--gpus", "0"]) == 2
+    assert "--slurm leaves machines and GPUs to Slurm" in capsys.readouterr().err
+    assert main([*words, "--parallel", "0"]) == 2
+    assert "argument --parallel: must be at least 1, got 0" in capsys.readouterr().err
