@@ -212,7 +212,7 @@ class ProSMAGate(nn.Module):
     def what(self, signal: Tensor) -> Tensor:
         """c (B, Cx, 1, ...), from the average of the signal over the image; both are taken in float32."""
         context = signal.mean(self.spatial_axes, keepdim=True, dtype=torch.promote_types(signal.dtype, torch.float32))
-        if not torch.is_autocast_enabled(signal.device.type):
+        if signal.is_meta or not torch.is_autocast_enabled(signal.device.type):  # meta knows no autocast
             return torch.sigmoid(self.mlp(context.to(signal.dtype)))
         with torch.autocast(signal.device.type, enabled=False):  # a few numbers, of which half precision loses some
             context = context.to(getattr(self.mlp[0], "weight", context).dtype)

@@ -9,7 +9,7 @@
 
 Classes of ours that nnU-Net builds or calls as its own inherit from nnU-Net's, and stand elsewhere: trainers and
 networks (trainers/, architectures/), planners (plan/planner.py), inspect's predictor (inspect/predictor.py) and the
-trainer that benchmark makes without folders and log (benchmark/contender.py).
+trainer without folders and log (host/silent_trainer.py).
 """
 
 from typing import TYPE_CHECKING, Any
