@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def examine_results(options: argparse.Namespace) -> int:
     """Exit status 0 when every training below the folder is whole, 1 when not."""
-    from nnunet_prosma import trainings
+    from nnunet_prosma.host import trainings
 
     if options.gpu:
         raise InputError("--gpu is about this machine, and FOLDER about trainings: give one of them")

@@ -132,7 +132,7 @@ class TrainedFolder:
         """The configuration as nnU-Net resolves it, with what the plans say for all configurations."""
         return self.setup.settings()
 
-    def require_checkpoints(self, folds: Sequence[str], name: str = FINAL) -> list[Path]:
+    def checkpoints(self, folds: Sequence[str], name: str = FINAL) -> list[Path]:
         """The checkpoint of each of these folds; one that is missing is an InputError."""
         return checkpoints_of(self.folder, folds, name)
 
