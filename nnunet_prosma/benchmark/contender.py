@@ -43,9 +43,11 @@ class Contender:
         )
         self.input_channels = input_channels(trainer)
         if network is None:
+            to_train = getattr(trainer, "to_train", lambda configuration: configuration)
+            configuration = to_train(trainer.configuration_manager)
             network = trainer.build_network_architecture(
                 trainer.plans_manager,
-                trainer.configuration_manager,
+                configuration,
                 self.input_channels,
                 trainer.label_manager.num_segmentation_heads,
                 trainer.enable_deep_supervision,

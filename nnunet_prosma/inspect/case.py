@@ -40,7 +40,7 @@ def inspect_case(
     view = choose(segmentation, masks.get("truth"), counted, spacing)
     decoder = decoder_of(bare(predictor.network))
     rows, shown = [], {}
-    for s in range(len(decoder.gates)):
+    for s in decoder.gated():
         psi: dict[str, float | None] = {}
         for kind in ("psi", "support"):
             if (kind, s) not in seen.maps:
