@@ -173,7 +173,7 @@ def test_several_workers_find_what_one_finds(compare, tmp_path):
         (["--worse-by", "f1=0.1"], "there is no metric 'f1'"),
         (["--tables-only", "--primary", "nsd"], "nsd is a surface metric, which --tables-only leaves out"),
         (["-f", "0", "3"], "lacks fold 3"),
-        (["--seed", "-1"], "--seed must not be negative"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1"),
     ],
 )
 def test_a_wrong_option_is_one_clear_sentence(compare, arguments, sentence):

@@ -1,14 +1,15 @@
 """Everything a report says, computed once; the pages, tables and plots only show it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nnunet_prosma.compare.arms import arms_of, collapse
 from nnunet_prosma.compare.badge import badge
 from nnunet_prosma.compare.clusters import clusters_of, note
 from nnunet_prosma.compare.cost import Cost, cost
 from nnunet_prosma.compare.empty import EmptyCounts, count_empty
-from nnunet_prosma.compare.fairness import Finding, compare_cases, judge
+from nnunet_prosma.compare.fairness import Finding, compare_cases, judge, lacking
 from nnunet_prosma.compare.paired import Row, paired_rows
 from nnunet_prosma.compare.setups import compare_setups
 from nnunet_prosma.compare.summaries import Case, read_cases
@@ -16,7 +17,7 @@ from nnunet_prosma.compare.table import CaseTable, build_table
 from nnunet_prosma.compare.verdict import Verdict, verdict
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.datasets import optional_folder
-from nnunet_prosma.host.runs import Run
+from nnunet_prosma.host.runs import Run, short_names
 from nnunet_prosma.host.splits import read_splits
 
 
@@ -29,6 +30,8 @@ class Loaded:
     cases: list[dict[str, Case]]
     findings: list[Finding]
     table: CaseTable
+    trainings: list[Run] = field(default_factory=list)
+    """All of them, where a run stands for several."""
 
 
 @dataclass
@@ -50,11 +53,16 @@ class Analysis:
 
 
 def load(
-    runs: Sequence[Run], folds: Sequence[str] | None, allowed: Sequence[str], unit: str, cluster: str | None = None
+    runs: Sequence[Run],
+    folds: Sequence[str] | None,
+    allowed: Sequence[str],
+    unit: str,
+    cluster: str | None = None,
+    before: Sequence[Finding] = (),
 ) -> Loaded:
     """Read the cases of all runs; raise what makes the comparison meaningless and is not allowed."""
     asked = list(folds or expected_folds(runs))
-    findings = judge(list(compare_setups(runs, asked)), allowed)
+    findings = judge([*before, *compare_setups(runs, asked)], allowed)
     common = [f for f in asked if all(f in r.folds and r.folds[f].summary.is_file() for r in runs)]
     cases = [read_cases(run, common) for run in runs]
     findings += judge(list(compare_cases([r.name for r in runs], cases)), allowed)
@@ -62,6 +70,7 @@ def load(
     names = [r.name for r in runs]
     if not set.intersection(*(set(c) for c in cases)):
         raise InputError(f"there is nothing to compare: {', '.join(names)} share no validated case in {_folds(common)}")
+    findings += judge(list(lacking(names, cases, labels)), allowed)
     table = build_table(names, cases, labels, unit)
     if not table.labels:
         raise InputError(f"there is nothing to compare: {', '.join(names)} share no label")
@@ -72,10 +81,29 @@ def load(
     return Loaded(list(runs), common, cases, findings, table)
 
 
-def analyse(loaded: Loaded, primary: str, seed: int, settings: Mapping[str, object]) -> Analysis:
+def by_arm(loaded: Loaded) -> Loaded:
+    """Several trainings of the same thing become one run, which their first one stands for in files and pictures."""
+    arms = arms_of(loaded.runs)
+    if all(len(arm) == 1 for arm in arms):
+        return loaded
+    first = [arm[0] for arm in arms]
+    names = short_names([loaded.runs[i] for i in first])
+    return Loaded(
+        runs=[replace(loaded.runs[i], name=name) for i, name in zip(first, names, strict=True)],
+        folds=loaded.folds,
+        cases=[loaded.cases[i] for i in first],
+        findings=loaded.findings,
+        table=collapse(loaded.table, arms, names),
+        trainings=loaded.runs,
+    )
+
+
+def analyse(
+    loaded: Loaded, primary: str, seed: int, settings: Mapping[str, object], margins: Mapping[str, float]
+) -> Analysis:
     rows = paired_rows(loaded.table, primary, seed)
     fair = badge(loaded.findings).text
-    found = [verdict(row) for row in rows if row.primary]
+    found = [verdict(row, margins.get(row.metric.name)) for row in rows if row.primary]
     return Analysis(
         loaded=loaded,
         rows=rows,

@@ -47,6 +47,12 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def badge(findings: Sequence[Finding]) -> Badge:
+    if any(f.kind == "origin" for f in findings):
+        allowed = [f for f in findings if f.allowed]
+        also = (
+            f"; compared only because of --allow {' '.join(dict.fromkeys(f.kind for f in allowed))}" if allowed else ""
+        )
+        return Badge("allowed" if allowed else "differs", f"How these predictions were made is not known{also}")
     graver = [f for f in ordered(findings) if f.allowed or f.kind in QUESTION]
     around = [f for f in findings if f not in graver and f.kind not in NOTES]
     if any(f.allowed for f in graver):

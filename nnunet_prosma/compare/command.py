@@ -23,13 +23,8 @@ CACHE = "cache/surfaces.jsonl"
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     from nnunet_prosma.files import folder_made_whole
-    from nnunet_prosma.host.runs import folders_by_name, read_runs
 
-    if options.folders:
-        folders = [Path(folder) for folder in options.folders]
-    else:
-        folders = folders_by_name(options.dataset, options.configuration, options.trainers, options.plans)
-    runs = read_runs(folders)
+    runs = runs_asked_for(options)
     with folder_made_whole(options.output, "compare", kept=(CACHE,)) as folder:
         analysis = compare(options, runs, folder)
     for verdict in analysis.verdicts.values():
@@ -38,11 +33,31 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def runs_asked_for(options: argparse.Namespace) -> "list[Run]":
+    """By name, by folder, or predictions; several trainings of one thing have its name and a number."""
+    from nnunet_prosma.compare.arms import arms_of, named, repeats_of
+    from nnunet_prosma.compare.predictions import read_predictions
+    from nnunet_prosma.host.runs import folders_by_name, read_runs
+
+    if options.predictions:
+        return [*read_predictions(options.predictions, options.truth, options.djfile, options.workers)]
+    if options.folders:
+        folders = [Path(folder) for folder in options.folders]
+    else:
+        folders = folders_by_name(options.dataset, options.configuration, options.trainers, options.plans)
+        folders += repeats_of(folders, options.repeats)
+    runs = read_runs(folders)
+    return named(runs, arms_of(runs))
+
+
 def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) -> "Analysis":
-    from nnunet_prosma.compare.analysis import analyse, load
+    from nnunet_prosma.compare.analysis import analyse, by_arm, load
+    from nnunet_prosma.compare.predictions import TEST, about_predictions
 
     unit = runs[0].unit
-    loaded = load(runs, options.folds, options.allow, unit, options.cluster)
+    folds = [TEST] if options.predictions else options.folds
+    before = list(about_predictions(runs, options.truth)) if options.predictions else []
+    loaded = load(runs, folds, options.allow, unit, options.cluster, before)
     table = loaded.table
     settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow, "cluster": options.cluster}
     if not options.no_images:
@@ -54,7 +69,9 @@ def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) ->
         cache = options.output / CACHE if options.cache is None else options.cache / Path(CACHE).name
         add_surfaces(loaded, wanted, cache, options.workers, options.allow)
     table.metrics = with_worse_by(table.metrics, options.worse_by)
-    analysis = analyse(loaded, options.primary, options.seed, settings)
+    margins = margins_of(options.margin, table.metrics, options.primary)
+    settings["margin"] = margins.get(options.primary)
+    analysis = analyse(by_arm(loaded), options.primary, options.seed, settings, margins)
     write_report(analysis, folder, plots=not options.tables_only, images=not options.no_images)
     return analysis
 
@@ -65,6 +82,21 @@ def with_worse_by(metrics: Sequence["Metric"], given: Sequence[str]) -> list["Me
     chosen = by_name(given, [m.name for m in metrics], 0.0, "--worse-by", "metric")
     named = {text.rpartition("=")[0] for text in given}
     return [replace(m, worse_by=chosen[m.name]) if m.name in named else m for m in metrics]
+
+
+def margins_of(given: Sequence[str], metrics: Sequence["Metric"], primary: str) -> dict[str, float]:
+    """METRIC=X; only the primary metric's is used, and another one is refused."""
+    if not given:
+        return {}
+    if any("=" not in text for text in given):
+        raise InputError(f"--margin takes METRIC=X, not {' '.join(given)!r}: the metrics have different units")
+    found = by_name(given, [m.name for m in metrics], 0.0, "--margin", "metric")
+    named = {text.rpartition("=")[0] for text in given}
+    if named != {primary}:
+        raise InputError(f"--margin is for the primary metric, {primary}, not for {', '.join(sorted(named))}")
+    if not found[primary]:
+        raise InputError("--margin must be larger than 0: no two trainings differ by nothing")
+    return {primary: found[primary]}
 
 
 def write_report(analysis: "Analysis", output: Path, plots: bool, images: bool) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.badge import ordered
 from nnunet_prosma.compare.cost import cost_section
+from nnunet_prosma.compare.levels import label_means, trainings
 from nnunet_prosma.compare.results import digits, results
 from nnunet_prosma.compare.section import LONG, Section, Table
 from nnunet_prosma.statistics.studentised import MINIMUM
@@ -27,6 +28,9 @@ def title(analysis: Analysis) -> str:
 def sections(analysis: Analysis) -> Iterator[Section]:
     yield fairness(analysis)
     yield results(analysis)
+    yield label_means(analysis)
+    if analysis.table.repeated:
+        yield trainings(analysis)
     yield empty_masks(analysis)
     yield folds(analysis)
     yield cost_section(analysis.costs)

@@ -58,6 +58,22 @@ def compare_cases(names: Sequence[str], cases: Sequence[Mapping[str, Case]]) -> 
             )
 
 
+def lacking(
+    names: Sequence[str], cases: Sequence[Mapping[str, Case]], labels: Mapping[LabelKey, str]
+) -> Iterator[Finding]:
+    """Labels that all runs define and one run's summary does not have in a case that is compared."""
+    common = sorted(set.intersection(*(set(c) for c in cases)))
+    for name, own in zip(names, cases, strict=True):
+        for key, label in labels.items():
+            if absent := [case for case in common if key not in own[case].values]:
+                yield Finding(
+                    "labels",
+                    f"The summary of {name} lacks the label {label} in {some(absent)}: validate again with "
+                    f"nnUNetv2_train --val. If it is allowed, the label is left out for all runs.",
+                    error=True,
+                )
+
+
 def some(cases: Sequence[str], shown: int = 5) -> str:
     """Cases by name, not more than a reader wants."""
     rest = f" and {len(cases) - shown} more" if len(cases) > shown else ""

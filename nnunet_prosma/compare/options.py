@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,11 +24,15 @@ KINDS = {
 TOLERANCE = 1.0
 
 USAGE = """nnunet-prosma compare DATASET CONFIGURATION TRAINER TRAINER [TRAINER ...] -o REPORT [OPTIONS]
-       nnunet-prosma compare --folders RESULTS RESULTS [RESULTS ...] -o REPORT [OPTIONS]"""
+       nnunet-prosma compare --folders RESULTS RESULTS [RESULTS ...] -o REPORT [OPTIONS]
+       nnunet-prosma compare --predictions FOLDER FOLDER [FOLDER ...] --truth FOLDER -o REPORT [OPTIONS]"""
 HELP = {
     "tolerance": "of the normalised surface distance: MM for all labels, LABEL=MM for one "
     f"(default: {TOLERANCE:g}; in pixels where images have no spacing)",
     "worse_by": "count the cases that got worse by more than X (default: dice, iou, nsd 0.05; hd95 5; volume 10)",
+    "predictions": "folders of segmentations instead of trainings: of a test set, nnU-Net's ensembles, or another tool",
+    "repeats": "further nnUNet_results folders with the same trainings, repeated: they are one run",
+    "margin": "of the primary metric, such as dice=0.01, chosen beforehand: is a run equivalent, or not inferior?",
     "cluster": "cases that belong together, such as slices of a volume, count as one draw: a file of lines "
     "CASE,CLUSTER, or a regular expression whose first group in a case's name is its cluster",
     "allow": "compare although " + "; ".join(f"{kind}: {about}" for kind, about in KINDS.items()),
@@ -42,7 +47,13 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("run", nargs="*", help="DATASET CONFIGURATION TRAINER TRAINER ..., as in nnUNetv2_train")
+    add("-d", dest="dataset", metavar="DATASET", help="the same as the first position")
+    add("-c", dest="configuration", metavar="CONFIGURATION", help="the same as the second")
+    add("-tr", dest="trainers", nargs="+", metavar="TRAINER", help="the same as the others; the first is the baseline")
     add("--folders", nargs="+", metavar="RESULTS", help="folders TRAINER__PLANS__CONFIGURATION instead")
+    add("--predictions", nargs="+", type=Path, metavar="FOLDER", help=HELP["predictions"])
+    add("--truth", type=Path, metavar="FOLDER", help="ground truth of --predictions, files of the same names")
+    add("-djfile", type=Path, metavar="FILE", help="dataset.json of --predictions (default: beside them, or the truth)")
     add("-o", "--output", type=Path, required=True, metavar="REPORT", help="folder for the report")
     add("-p", "--plans", nargs="+", metavar="PLANS", default=["nnUNetPlans"], help="plans name: one, or one each")
     add("-f", "--folds", nargs="+", metavar="FOLD", help="folds (default: all folds of the split)")
@@ -51,9 +62,12 @@ def parser() -> argparse.ArgumentParser:
     add("--primary", default="dice", choices=METRICS, help="the metric of the verdict (default: dice)")
     add("--no-images", action="store_true", help="nnU-Net's own numbers: no surface metrics, no pictures of cases")
     add("--tables-only", action="store_true", help="as --no-images, and no plots: tables in seconds")
+    add("--repeats", nargs="+", type=Path, default=[], metavar="RESULTS", help=HELP["repeats"])
+    add("--margin", nargs="+", default=[], metavar="METRIC=X", help=HELP["margin"])
     add("--cluster", metavar="FILE|REGEX", help=HELP["cluster"])
     add("--allow", nargs="+", default=[], choices=list(KINDS), metavar="KIND", help=HELP["allow"])
-    add("--workers", type=whole(1), default=os.cpu_count() or 1, help="processes (default: one for each core)")
+    add("-np", type=whole(1), help="processes (default: one for each core)")
+    add("--workers", type=whole(1), help=argparse.SUPPRESS)
     add("--cache", type=Path, help="folder of what was measured before (default: REPORT/cache)")
     add("--seed", type=whole(0), default=0, help="of the resamples and signs that are drawn (default: 0)")
     add_quiet(parser)
@@ -63,14 +77,29 @@ def parser() -> argparse.ArgumentParser:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser().parse_args(arguments)
     options.no_images |= options.tables_only
+    if options.workers is not None:
+        print("nnunet-prosma compare: --workers is called -np now, as in nnU-Net", file=sys.stderr)
+    options.workers = options.np or options.workers or os.cpu_count() or 1
+    flags = (options.dataset, options.configuration, options.trainers)
+    if any(flags):
+        if options.run or not all(flags):
+            raise InputError("give -d, -c and -tr together, or DATASET CONFIGURATION TRAINER TRAINER without them")
+        options.run = [options.dataset, options.configuration, *options.trainers]
     check(options)
     return options
 
 
 def check(options: argparse.Namespace) -> None:
-    if options.folders and options.run:
-        raise InputError("give either DATASET CONFIGURATION TRAINER TRAINER or --folders, not both")
-    if not options.folders:
+    if sum(map(bool, (options.folders, options.run, options.predictions))) > 1:
+        raise InputError("give either DATASET CONFIGURATION TRAINER TRAINER, or --folders, or --predictions, not both")
+    if options.predictions:
+        if len(options.predictions) < 2:
+            raise InputError("--predictions needs at least two folders; the first is the baseline")
+        if options.folds or options.repeats:
+            raise InputError("--predictions have no folds (-f) and no --repeats: give them one folder each")
+    elif options.truth or options.djfile:
+        raise InputError("--truth and -djfile belong to --predictions")
+    elif not options.folders:
         if len(options.run) < 4:
             raise InputError("name a data set, a configuration and at least two trainers; the first is the baseline")
         options.dataset, options.configuration, *options.trainers = options.run

@@ -12,7 +12,7 @@ from nnunet_prosma.compare.content import HOW_SLICES, sections, title
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.compare.section import Section, Table
-from nnunet_prosma.compare.verdict import CAVEAT
+from nnunet_prosma.compare.verdict import caveat
 from nnunet_prosma.files import write_text
 from nnunet_prosma.report.page import page
 from nnunet_prosma.report.table import html_table, minus
@@ -39,7 +39,7 @@ def _verdict(analysis: Analysis) -> str:
     )
     return (
         f'<div class="verdict"><p><span class="badge {mark.kind}">{escape(mark.text)}</span></p>{sentences}'
-        f'<p class="caveat">{escape(CAVEAT)}</p></div>'
+        f'<p class="caveat">{escape(caveat(analysis.verdicts.values()))}</p></div>'
     )
 
 

@@ -9,7 +9,7 @@ from nnunet_prosma.compare.badge import badge
 from nnunet_prosma.compare.content import HOW_SLICES, sections, title
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.section import Section, Table
-from nnunet_prosma.compare.verdict import CAVEAT
+from nnunet_prosma.compare.verdict import caveat
 from nnunet_prosma.files import write_text
 from nnunet_prosma.report.table import minus
 
@@ -21,7 +21,7 @@ def write_markdown(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Seque
     lines = [f"# {_text(title(analysis))}", ""]
     lines += [f"**{_text(badge(analysis.loaded.findings).text)}.**", ""]
     lines += [f"**{_text(minus(verdict.sentence))}**\n" for verdict in analysis.verdicts.values()]
-    lines += [CAVEAT, ""]
+    lines += [caveat(analysis.verdicts.values()), ""]
     for section in sections(analysis):
         lines += _section(section, plots)
     lines += ["## Largest regressions and gains", "", HOW_SLICES, ""] if pictures else []

@@ -1,7 +1,8 @@
 """The tables of the paired statistics, in the words and digits of the report."""
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.paired import MEAN, Row, Spread
+from nnunet_prosma.compare.columns import MEAN
+from nnunet_prosma.compare.paired import Row, Spread
 from nnunet_prosma.compare.section import LONG, Section, Table
 from nnunet_prosma.compare.table import Metric
 from nnunet_prosma.compare.verdict import number, p_digits, percent
@@ -12,6 +13,7 @@ COLUMNS = (
     "baseline mean ± SD",
     "mean ± SD",
     "mean difference",
+    "effect size",
     "p",
     "p (corrected)",
     "ahead / equal / behind",
@@ -41,7 +43,8 @@ def results(analysis: Analysis) -> Section:
         f"and the verdict is about it alone: its p is corrected over the runs, and its interval has the level that so "
         f"many runs ask for ({level}). All other rows describe: their intervals hold each for itself (95 %), their p "
         f"is corrected over all of them and is never smaller than that of the first row. p is the sign-flip test of "
-        f"the mean difference; IoU beside Dice asks nothing new and has none."
+        f"the mean difference; IoU beside Dice asks nothing new and has none. Effect size: the mean difference over "
+        f"the SD of the differences."
     )
     return Section("Results", [note], tables=tables, plots=("difference",))
 
@@ -70,6 +73,7 @@ def _result(row: Row) -> tuple[str, ...]:
         _spread(a, row),
         _spread(b, row),
         _difference(row.mean_difference, row.mean_interval, row),
+        "–" if row.effect_size is None else f"{row.effect_size:+.2f}",
         p_value(row.test.p) if row.test.p is not None else row.test.reason,
         p_value(row.test.corrected),
         f"{row.wins} / {row.ties} / {row.losses}",

@@ -1,7 +1,7 @@
 """Every value of every case, label and run in arrays; nothing here grows with the size of the images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -47,6 +47,15 @@ class CaseTable:
     n_pred: np.ndarray
     clusters: list[str] | None = None
     """Of each case, where some belong together."""
+    trainings: "CaseTable | None" = None
+    """Where a run of this table stands for several trainings: the table of these."""
+    arms: list[list[int]] = field(default_factory=list)
+    """The indices of each run's trainings in that table."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether every run stands for several trainings, so that a difference is one of methods."""
+        return self.trainings is not None and all(len(arm) > 1 for arm in self.arms)
 
 
 def build_table(

@@ -14,7 +14,7 @@ from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.empty import usable
 from nnunet_prosma.compare.paired import Row
 from nnunet_prosma.compare.table import CaseTable, Metric
-from nnunet_prosma.compare.verdict import CAVEAT
+from nnunet_prosma.compare.verdict import caveat
 from nnunet_prosma.files import write_json, write_text
 from nnunet_prosma.statistics.sign_flip import FLIPS
 from nnunet_prosma.statistics.studentised import LEVEL, RESAMPLES
@@ -61,7 +61,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "settings": {"bootstrap_resamples": RESAMPLES, "sign_flips": FLIPS, "level": LEVEL, **analysis.settings},
         "runs": [
             {"name": r.name, "folder": str(r.folder), "dataset": r.dataset, "configuration": r.configuration}
-            for r in loaded.runs
+            for r in loaded.trainings or loaded.runs
         ],
         "folds": loaded.folds,
         "cases": len(table.cases),
@@ -69,7 +69,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "clusters": None if table.clusters is None else dict(zip(table.cases, table.clusters, strict=True)),
         "findings": [asdict(f) for f in loaded.findings],
         "verdicts": {name: asdict(verdict) for name, verdict in analysis.verdicts.items()},
-        "caveat": CAVEAT,
+        "caveat": caveat(analysis.verdicts.values()),
         "empty_masks": [asdict(e) for e in analysis.empty],
         "nnunet_mean_dice": {run: nnunet_means(table, r) for r, run in enumerate(table.runs)},
         "nnunet_foreground_mean": {run: foreground_mean(table, r) for r, run in enumerate(table.runs)},
@@ -104,6 +104,8 @@ def row_summary(row: Row) -> dict[str, Any]:
         "p_corrected": row.test.corrected,
         "no_test": row.test.reason,
         "wilcoxon": asdict(row.wilcoxon),
+        "trainings": {"baseline": row.trainings[0], "candidate": row.trainings[1]},
+        "crossed": asdict(row.crossed) if row.crossed else None,
         "wins": row.wins,
         "ties": row.ties,
         "losses": row.losses,

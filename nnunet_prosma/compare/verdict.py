@@ -1,9 +1,11 @@
 """The sentence that a person can quote: only of the primary row, and only where test and interval agree."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from nnunet_prosma.compare.paired import MEAN, Row
+from nnunet_prosma.compare.columns import MEAN
+from nnunet_prosma.compare.paired import Row
 from nnunet_prosma.statistics.studentised import LEVEL, MINIMUM
 
 ALPHA = round(1 - LEVEL, 12)
@@ -14,6 +16,11 @@ CAVEAT = (
     "It does not tell how much it would change if the runs were trained again, nor whether it holds for another data "
     "set; folds share training cases."
 )
+CAVEAT_OF_METHODS = (
+    "The verdict is about the methods: the interval covers the choice of cases and the draw of trainings, which were "
+    "repeated. It does not tell whether the result holds for another data set; folds share training cases."
+)
+Within = Literal["equivalent", "not inferior", "open"]
 Outcome = Literal["better", "worse", "no difference shown", "identical", "no conclusion"]
 
 
@@ -26,12 +33,40 @@ class Verdict:
     outcome: Outcome
     agree: bool | None
     sentence: str
+    margin: float | None = None
+    within: Within | None = None
+    of_methods: bool = False
+    """Whether both were trained several times, so that it speaks of the methods and not of these trained models."""
 
 
-def verdict(row: Row) -> Verdict:
-    """On the primary row of a run. "better" and "worse" need a corrected p below 5 % and an interval clear of 0."""
+def verdict(row: Row, margin: float | None = None) -> Verdict:
+    """On the primary row of a run. "better" and "worse" need a corrected p below 5 % and an interval clear of 0.
+
+    margin: a difference too small to matter, said beforehand.
+    """
     outcome, agree = judge(row)
-    return Verdict(row.baseline, row.candidate, outcome, agree, sentence(row, outcome))
+    within = None if margin is None else judge_margin(row, margin)
+    said = sentence(row, outcome) + (f" {margin_sentence(row, margin, within)}" if margin and within else "")
+    return Verdict(row.baseline, row.candidate, outcome, agree, said, margin, within, min(row.trainings) > 1)
+
+
+def judge_margin(row: Row, margin: float) -> Within:
+    """By the interval: wholly within the margin, or its lower end above it; "open" where there is no interval."""
+    if row.mean_interval is None:
+        return "open"
+    ends = sorted(end * row.metric.better for end in (row.mean_interval.low, row.mean_interval.high))
+    if ends[0] > -margin:
+        return "equivalent" if ends[1] < margin else "not inferior"
+    return "open"
+
+
+def margin_sentence(row: Row, margin: float, within: Within) -> str:
+    allowed = f"{number(margin, row)} (said beforehand)"
+    if within == "equivalent":
+        return f"{row.candidate} and {row.baseline} are equivalent: the interval lies within a margin of {allowed}."
+    if within == "not inferior":
+        return f"{row.candidate} is not inferior to {row.baseline} by a margin of {allowed}."
+    return f"Neither equivalence nor non-inferiority is shown for a margin of {allowed}."
 
 
 def judge(row: Row) -> tuple[Outcome, bool | None]:
@@ -54,6 +89,8 @@ def sentence(row: Row, outcome: Outcome) -> str:
     scope = f"Over {row.n} case{'' if row.n == 1 else 's'}"
     if row.clusters is not None:
         scope += f" of {row.clusters} cluster{'' if row.clusters == 1 else 's'}"
+    if min(row.trainings) > 1:
+        scope += f", {row.trainings[1]} and {row.trainings[0]} trainings"
     if outcome == "identical":
         return f"{scope}, {row.candidate} and {row.baseline} have the same {what} in every case."
     count = f"ahead in {row.wins} of them, equal in {row.ties}, behind in {row.losses}"
@@ -127,3 +164,7 @@ def number(value: float | None, row: Row, signed: bool = False) -> str:
     if float(text) == 0:
         text = f"{0:.{digits}f}" if abs(value) < 1e-12 or not signed else f"{value:+.0e}"
     return f"{text} {row.metric.unit}".strip()
+
+
+def caveat(verdicts: Iterable[Verdict]) -> str:
+    return CAVEAT_OF_METHODS if all(verdict.of_methods for verdict in verdicts) else CAVEAT

@@ -1,0 +1,87 @@
+"""Predictions of any tool on a test set, measured by nnU-Net, through the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from compare_workspace import write_mask
+
+from nnunet_prosma.command import main
+
+LABELS = {"background": 0, "liver": 1, "tumour": 2}
+CASES = 6
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A raw data set with a test set, and answers of two tools: B finds one voxel less of the liver in each case."""
+    root = tmp_path_factory.mktemp("predictions")
+    described = {"labels": LABELS, "file_ending": ".nii.gz", "channel_names": {"0": "CT"}, "numTraining": 1}
+    (root / "raw" / "labelsTs").mkdir(parents=True)
+    (root / "raw" / "dataset.json").write_text(json.dumps(described))
+    for i in range(CASES):
+        truth = np.zeros((4, 8, 8), np.uint8)
+        truth[1:3, 1:3, 1 : 3 + i % 3] = 1
+        truth[1, 5, 5] = 2
+        write_mask(root / "raw" / "labelsTs" / f"c{i}.nii.gz", truth)
+        write_mask(root / "A" / f"c{i}.nii.gz", truth)
+        truth[1, 1, 1] = 0
+        write_mask(root / "B" / f"c{i}.nii.gz", truth)
+    return root
+
+
+def compared(root, *arguments, status=0):
+    assert main(["compare", *map(str, arguments), "-np", "1", "-o", str(root / "report")]) == status
+    return json.loads((root / "report" / "summary.json").read_text())
+
+
+def test_predictions_of_any_tool_are_measured_against_the_truth(made, tmp_path):
+    found = compared(
+        tmp_path, "--predictions", made / "A", made / "B", "--truth", made / "raw" / "labelsTs", "--no-images"
+    )
+    liver = next(row for row in found["statistics"] if row["label"] == "liver" and row["metric"] == "dice")
+    sizes = np.array([8 + 4 * (i % 3) for i in range(CASES)])
+    assert liver["candidate_values"]["mean"] == pytest.approx(np.mean(2 * (sizes - 1) / (2 * sizes - 1)))
+    assert [run["name"] for run in found["runs"]] == ["A", "B"]
+    assert any("how they were made is not known" in f["sentence"] for f in found["findings"])
+
+
+def test_nnu_nets_own_summary_is_taken_where_it_is_of_this_truth(made, tmp_path, monkeypatch):
+    from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+    folders = []
+    for name in "AB":
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in (made / name).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / "dataset.json").write_bytes((made / "raw" / "dataset.json").read_bytes())
+        truth, output = str(made / "raw" / "labelsTs"), str(folder / "summary.json")
+        compute_metrics_on_folder(truth, str(folder), output, SimpleITKIO(), ".nii.gz", [1, 2], None, 1)
+        folders.append(folder)
+    monkeypatch.setattr("nnunet_prosma.compare.predictions.measure", None)
+    found = compared(tmp_path, "--predictions", *folders, "--tables-only")
+    assert found["cases"] == CASES
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda root: (root / "raw" / "labelsTs" / "c3.nii.gz").unlink(), "must hold the ground truth of the case c3"),
+        (lambda root: (root / "B" / "c3.nii.gz").unlink(), "B has no prediction of the case c3"),
+        (lambda root: (root / "raw" / "dataset.json").unlink(), "name one with -djfile"),
+        (lambda root: [file.unlink() for file in (root / "A").iterdir()], r"holds no segmentation \*.nii.gz"),
+    ],
+    ids=["no truth", "no prediction", "no dataset.json", "empty"],
+)
+def test_what_cannot_be_compared_is_refused(made, tmp_path, capsys, change, says):
+    import re
+    import shutil
+
+    root = shutil.copytree(made, tmp_path / "copy")
+    change(root)
+    named = ["--predictions", root / "A", root / "B", "--truth", root / "raw" / "labelsTs", "--tables-only", "-np", "1"]
+    assert main(["compare", *map(str, named), "-o", str(tmp_path / "report")]) == 2
+    assert re.search(says, capsys.readouterr().err)
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,119 @@
+"""Several trainings of one thing are one run; margins said beforehand; labels that a summary lacks."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from compare_workspace import counts, write_run
+
+from nnunet_prosma.command import main
+
+NAMES = {"background": 0, "liver": 1, "tumour": 2}
+CASES = 20
+
+
+def training(root, trainer, rng, shift):
+    """Dice of two labels; cases differ, and the training moves all of them."""
+    dice = np.random.default_rng(5).uniform(0.5, 0.7, (CASES, 2)) + shift + rng.normal(0, 0.01, (CASES, 2))
+    cases = {f"c{i:02}": {k + 1: counts(float(dice[i, k])) for k in range(2)} for i in range(CASES)}
+    return write_run(root, trainer, {"0": cases}, dataset_labels=NAMES), dice
+
+
+def compared(root, *arguments, status=0):
+    assert main(["compare", *map(str, arguments), "--tables-only", "-o", str(root / "report")]) == status
+    return json.loads((root / "report" / "summary.json").read_text())
+
+
+def test_trainings_of_one_thing_are_one_run_and_the_verdict_is_about_the_method(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    shifts = {"A": (0.0, 0.08, -0.06), "B": (0.05, 0.10, 0.02)}
+    made = {t: [training(tmp_path / f"repeat_{r}", t, rng, s) for r, s in enumerate(of)] for t, of in shifts.items()}
+    found = compared(tmp_path, "--folders", *(folder for of in made.values() for folder, _ in of))
+    first = found["statistics"][0]
+    assert (first["baseline"], first["candidate"]) == ("A", "B")
+    assert first["trainings"] == {"baseline": 3, "candidate": 3}
+    a, b = (np.array([dice.mean(1) for _, dice in made[t]]) for t in "AB")
+    assert first["mean_difference"] == pytest.approx(b.mean() - a.mean())
+    between = a.mean(1).var(ddof=1) / 3 + b.mean(1).var(ddof=1) / 3
+    assert first["crossed"]["from_trainings"] == pytest.approx(between, rel=0.02)
+    interval = first["mean_interval"]
+    assert interval["high"] - interval["low"] > 2 * 2.5 * between**0.5
+    assert found["verdicts"]["B"]["outcome"] == "no difference shown"
+    assert found["verdicts"]["B"]["of_methods"]
+    assert "about the methods" in found["caveat"]
+    assert len(found["runs"]) == 6
+    assert "Over 20 cases, 3 and 3 trainings, no difference" in capsys.readouterr().out
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "## Trainings" in page
+    assert "% trainings" in page
+
+
+def test_one_training_each_of_the_same_numbers_is_called_different_and_about_these_models(tmp_path):
+    rng = np.random.default_rng(0)
+    runs = [training(tmp_path, t, rng, shift)[0] for t, shift in (("A", 0.0), ("B", 0.05))]
+    found = compared(tmp_path, "--folders", *runs)
+    assert found["verdicts"]["B"]["outcome"] == "better"
+    assert "these trained models" in found["caveat"]
+
+
+def test_repeats_are_looked_up_in_further_results_folders(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for r in range(3):
+        for t in "AB":
+            training(tmp_path / f"repeat_{r}" / "Dataset009_Toy", t, rng, 0.0)
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "repeat_0"))
+    monkeypatch.setattr("nnunetv2.paths.nnUNet_results", str(tmp_path / "repeat_0"), raising=False)
+    roots = [tmp_path / f"repeat_{r}" for r in range(3)]
+    found = compared(tmp_path, "Dataset009_Toy", "3d_fullres", "A", "B", "--repeats", *roots)
+    assert found["statistics"][0]["trainings"] == {"baseline": 3, "candidate": 3}
+
+
+def test_trainings_of_one_thing_alone_are_held_against_each_other(tmp_path):
+    rng = np.random.default_rng(0)
+    runs = [training(tmp_path / str(r), "A", rng, 0.0)[0] for r in range(2)]
+    found = compared(tmp_path, "--folders", *runs)
+    assert found["statistics"][0]["trainings"] == {"baseline": 1, "candidate": 1}
+
+
+@pytest.mark.parametrize(
+    ("shift", "margin", "within", "says"),
+    [
+        (0.0, 0.01, "equivalent", "A and B are equivalent|B and A are equivalent"),
+        (0.02, 0.01, "not inferior", r"B is not inferior to A by a margin of 0\.010"),
+        (-0.02, 0.01, "open", "Neither equivalence nor non-inferiority is shown"),
+        (0.0, 0.0001, "open", "Neither equivalence nor non-inferiority is shown"),
+    ],
+)
+def test_a_margin_said_beforehand_is_judged_by_the_interval(tmp_path, shift, margin, within, says):
+    rng = np.random.default_rng(1)
+    runs = [training(tmp_path, t, rng, s)[0] for t, s in (("A", 0.0), ("B", shift))]
+    found = compared(tmp_path, "--folders", *runs, "--margin", f"dice={margin}")["verdicts"]["B"]
+    assert found["within"] == within
+    assert re.search(says, found["sentence"]), found["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [("0.01", "takes METRIC=X"), ("iou=0.01", "for the primary metric, dice"), ("dice=0", "larger than 0")],
+)
+def test_a_margin_that_cannot_be_is_refused(tmp_path, capsys, given, says):
+    rng = np.random.default_rng(1)
+    runs = [str(training(tmp_path, t, rng, 0.0)[0]) for t in "AB"]
+    assert main(["compare", "--folders", *runs, "--tables-only", "-o", str(tmp_path / "r"), "--margin", given]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_label_that_one_summary_lacks_is_an_error_and_left_out_if_it_is_allowed(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    runs = [training(tmp_path, t, rng, 0.0)[0] for t in "AB"]
+    path = runs[1] / "fold_0" / "validation" / "summary.json"
+    content = json.loads(path.read_text())
+    del content["metric_per_case"][3]["metrics"]["2"]
+    path.write_text(json.dumps(content))
+    command = ["compare", "--folders", *map(str, runs), "--tables-only", "-o", str(tmp_path / "report")]
+    assert main(command) == 2
+    assert "The summary of B lacks the label tumour in the case c03" in capsys.readouterr().err
+    found = compared(tmp_path, "--folders", *runs, "--allow", "labels")
+    assert found["labels"] == ["liver"]
+    assert any("lacks the label tumour" in finding["sentence"] for finding in found["findings"])

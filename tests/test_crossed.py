@@ -1,0 +1,55 @@
+"""Cases and trainings crossed: against statsmodels' analysis of variance, limits with a known answer, and its level."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+
+from nnunet_prosma.statistics.crossed import crossed
+
+
+def arms(rng, trainings, cases, between, rest=0.03):
+    case = rng.normal(0.8, 0.1, cases)
+    return [
+        case + rng.normal(0, between, (count, 1)) + rng.normal(0, rest, (count, cases)) for count in trainings
+    ]  # fmt: skip
+
+
+def test_the_spread_of_trainings_is_that_of_the_two_way_analysis_of_variance():
+    first, second = arms(np.random.default_rng(0), (4, 3), 25, 0.02)
+    found = crossed(first, second)
+    for arm, sd in zip((first, second), found.training_sd, strict=True):
+        r, c = np.indices(arm.shape)
+        frame = pd.DataFrame({"value": arm.ravel(), "training": r.ravel(), "case": c.ravel()})
+        table = anova_lm(ols("value ~ C(training) + C(case)", frame).fit())
+        expected = (table.mean_sq["C(training)"] - table.mean_sq["Residual"]) / arm.shape[1]
+        assert sd**2 == pytest.approx(expected)
+
+
+def test_trainings_that_do_not_vary_leave_the_paired_t_test():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(0.8, 0.1, 30), rng.normal(0.82, 0.1, 30)
+    found = crossed(np.tile(first, (3, 1)), np.tile(second, (2, 1)))
+    assert found.p == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    expected = stats.ttest_rel(second, first).confidence_interval()
+    assert (found.interval().low, found.interval().high) == pytest.approx(expected)
+
+
+def test_cases_that_do_not_vary_leave_welchs_t_test_of_the_trainings():
+    first, second = np.array([0.80, 0.84, 0.79]), np.array([0.85, 0.9, 0.86, 0.88])
+    found = crossed(np.tile(first[:, None], 20), np.tile(second[:, None], 20))
+    assert found.p == pytest.approx(stats.ttest_ind(first, second, equal_var=False).pvalue)
+
+
+def test_where_nothing_varies_there_is_nothing_to_tell():
+    assert crossed(np.full((2, 10), 0.5), np.full((2, 10), 0.6)) is None
+
+
+@pytest.mark.parametrize("between", [0.0, 0.01, 0.05])
+@pytest.mark.parametrize("trainings", [(2, 2), (3, 3), (2, 5)])
+def test_methods_that_are_the_same_are_called_different_in_5_percent_of_repeats_at_most(trainings, between):
+    rng = np.random.default_rng(trainings)
+    false = np.mean([crossed(*arms(rng, trainings, 40, between)).p < 0.05 for _ in range(1000)])
+    assert false < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 1000)
