@@ -8,22 +8,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet, ResidualUNet
-from torch import nn
+from torch import Tensor, nn
 
 from nnunet_prosma.architectures.carried_heads import carried_heads
-from nnunet_prosma.decoder import GatedDecoder
-from nnunet_prosma.gate import GateConfig
+from nnunet_prosma.decoder import GatedDecoder, told_settings
+from nnunet_prosma.gate import GateConfig, start_gate
 
 
 class GatedNetwork(nn.Module):
-    """What all networks with gates share."""
+    """A network of ours, whatever its gates are, none included."""
 
+    encoder: Any
     decoder: GatedDecoder
+    untold: GateConfig | None = None
+    """The settings of weights that do not tell theirs, where these are known; None: they are taken to be the
+    network's own."""
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """What the decoder is given: the skips, the finest first, and last what comes from below."""
+        skips: list[Tensor] = self.encoder(image)
+        return skips
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's, but a checkpoint without these gates is refused with a sentence that says so."""
+        """As torch's, but a checkpoint of other gates, or of none, is refused with a sentence that says so."""
         if strict:
             self._refuse_other_gates(state_dict)
+        self._refuse_other_settings(state_dict)
         return super().load_state_dict(self._with_carried_heads(state_dict), strict, assign)
 
     def _with_carried_heads(self, state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -53,14 +63,32 @@ class GatedNetwork(nn.Module):
                 f"trainer and plans that it was trained with, with the same gate settings"
             )
 
+    def _refuse_other_settings(self, state_dict: Mapping[str, Any]) -> None:
+        """Some settings change what a gate computes, but none of its tensors' names or shapes."""
+        try:
+            theirs = told_settings(state_dict) or self.untold
+        except ValueError as error:
+            raise RuntimeError(f"the checkpoint's gates are of another version of nnunet-prosma: {error}") from None
+        if theirs and (differing := theirs.differences(self.decoder.config)):
+            raise RuntimeError(
+                f"the gates of the checkpoint were trained with other settings than this network has "
+                f"({', '.join(differing)}): use the trainer and plans that it was trained with"
+            )
+
 
 class GatedUNet(GatedNetwork):
     """What the gated twins share; stands before the vanilla class among a twin's bases."""
 
-    def __init__(self, *args: Any, gate: GateConfig | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, gate: GateConfig | Mapping[str, Any] | str | None = None, **kwargs: Any) -> None:
         config = GateConfig.of(gate)
         super().__init__(*args, **kwargs)
         self.decoder = GatedDecoder(self.decoder, config)
+
+    @classmethod
+    def initialize(cls, module: nn.Module) -> None:
+        """As the vanilla class; for network.apply, which comes to a gate after its layers."""
+        super().initialize(module)  # type: ignore[misc]
+        start_gate(module)
 
 
 class ProSMAUNet(GatedUNet, PlainConvUNet):

@@ -10,9 +10,8 @@ Up is bi- or trilinear interpolation and a convolution to the channels of x_s.
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from dynamic_network_architectures.building_blocks.helper import (
     get_matching_instancenorm,
     get_matching_pool_op,
@@ -25,12 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
-from nnunet_prosma.decoder import GatedDecoder, Look
-from nnunet_prosma.fast.concatenation import gated_concatenation
-from nnunet_prosma.gate import ConvOp, GateConfig, build_gate
+from nnunet_prosma.decoder import GatedDecoder, build_gates
+from nnunet_prosma.gate import ConvOp, GateConfig, start_gate
 
-NO_GATE = "none"
-"""In the place of gate settings: the same network with plain skips, the first row of the paper's ablation."""
 LEVELS = 5
 FEATURES = {2: (32, 64, 128, 256, 512), 3: (32, 64, 128, 256, 320)}
 """Channels of the levels by dimension, as nnU-Net's own networks have them; the paper does not say."""
@@ -41,7 +37,8 @@ class PUNet(GatedNetwork):
 
     strides: of the pooling, one entry a level, the first of them 1; by default 2 along every axis. Images must be
     divisible by their product along each axis, 16 by default.
-    gate: settings of the four gates, None for the defaults, or "none" for plain skips.
+    gate: settings of the four gates, None for the defaults, or "none" for plain skips, the first row of the paper's
+    ablation.
     deep_supervision: segmentation layers at all of the decoder's stages, which the paper's network has not.
     """
 
@@ -64,10 +61,10 @@ class PUNet(GatedNetwork):
         nonlin: type[nn.Module] = nn.LeakyReLU,
         nonlin_kwargs: Mapping[str, Any] | None = None,
         deep_supervision: bool = False,
-        gate: GateConfig | Mapping[str, Any] | Literal["none"] | None = None,
+        gate: GateConfig | Mapping[str, Any] | str | None = None,
     ) -> None:
         super().__init__()
-        config = None if gate == NO_GATE else GateConfig.of(gate)  # type: ignore[arg-type]
+        config = GateConfig.of(gate)
         dimensions = len(maybe_convert_scalar_to_list(conv_op, 1))
         features = list(FEATURES[dimensions] if features_per_stage is None else features_per_stage)
         kernels = [kernel_sizes] * LEVELS if isinstance(kernel_sizes, int) else list(kernel_sizes)
@@ -90,8 +87,12 @@ class PUNet(GatedNetwork):
         self.decoder = PUNetDecoder(self.encoder, num_classes, config, deep_supervision, block)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        *skips, deepest = self.encoder(x)
-        return self.decoder([*skips, self.bottleneck(deepest)])
+        return self.decoder(self.encode(x))
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """x_1, ..., x_4 and g_5."""
+        *skips, deepest = self.encoder(image)
+        return [*skips, self.bottleneck(deepest)]
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """As nnU-Net's networks: the elements that the convolutions put out, from which its planner tells memory."""
@@ -106,6 +107,7 @@ class PUNet(GatedNetwork):
     def initialize(module: nn.Module) -> None:
         """nnU-Net's: He on convolutions, biases zero."""
         InitWeights_He(1e-2)(module)
+        start_gate(module)
 
 
 class PUNetEncoder(nn.Module):
@@ -163,7 +165,7 @@ class Up(nn.Module):
 
 
 class PUNetDecoder(GatedDecoder):
-    """The decoder, with the attributes of a GatedDecoder: transpconvs are the Ups, gates is empty with plain skips.
+    """The decoder, with the attributes of a GatedDecoder: transpconvs are the Ups.
 
     Without deep supervision only the finest stage has a segmentation layer: one that is never used would stop
     training on several GPUs. Weights trained with deep supervision load into it; the layers that it lacks are dropped.
@@ -173,7 +175,7 @@ class PUNetDecoder(GatedDecoder):
         self,
         encoder: PUNetEncoder,
         num_classes: int,
-        config: GateConfig | None,
+        config: GateConfig,
         deep_supervision: bool,
         block: Mapping[str, Any],
     ) -> None:
@@ -182,33 +184,23 @@ class PUNetDecoder(GatedDecoder):
         self.config = config
         self.deep_supervision = deep_supervision
         self.num_classes = num_classes
-        self.transpconvs, self.stages, self.gates = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.transpconvs, self.stages = nn.ModuleList(), nn.ModuleList()
+        self.gates = build_gates(encoder.conv_op, encoder.output_channels, encoder.kernel_sizes, config)
         self.seg_layers: Any = nn.ModuleDict()
         conv_op: Any = encoder.conv_op
         for s, level in enumerate(range(LEVELS - 2, -1, -1)):
             out, kernel = encoder.output_channels[level], encoder.kernel_sizes[level]
             stride, into = encoder.strides[level + 1], encoder.output_channels[level + 1]
             self.transpconvs.append(Up(stride, into, out, encoder, kernel, block))
-            if config is not None:
-                self.gates.append(build_gate(conv_op, out, out, kernel, config))
             self.stages.append(BasicBlockD(conv_op, 2 * out, out, kernel, 1, **block))
             if deep_supervision or level == 0:
                 self.seg_layers[str(s)] = conv_op(out, num_classes, 1, bias=True)
         self.register_load_state_dict_pre_hook(_drop_other_heads)
 
-    def decode(self, skips: Sequence[Tensor], look: Look | None = None) -> Tensor | list[Tensor]:
-        """x_1, ..., x_4 and g_5 -> logits, or with deep supervision a list of them, the finest first."""
-        x: Tensor = skips[-1]
-        outputs = []
-        for s, (up, residual) in enumerate(zip(self.transpconvs, self.stages, strict=True)):
-            skip, signal = skips[-(s + 2)], up(x)
-            gate: Any = self.gates[s] if self.config else None
-            if gate and look is not None:
-                look(s, skip, signal)
-            x = residual(gated_concatenation(gate, skip, signal) if gate else torch.cat((signal, skip), 1))
-            if str(s) in self.seg_layers and (self.deep_supervision or s == len(self.stages) - 1):
-                outputs.append(self.seg_layers[str(s)](x))
-        return outputs[::-1] if self.deep_supervision else outputs[0]
+    def head(self, s: int) -> nn.Module | None:
+        if str(s) not in self.seg_layers:
+            return None
+        return self.seg_layers[str(s)]
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         total, sizes, stages = self.kept_by_gates(input_size), self.skip_sizes(input_size)[-2::-1], list(self.stages)

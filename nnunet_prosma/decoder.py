@@ -9,8 +9,10 @@ from dynamic_network_architectures.building_blocks.unet_residual_decoder import 
 from torch import Tensor, nn
 
 from nnunet_prosma.fast.concatenation import chosen_paths, gated_concatenation
-from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate, build_gate
+from nnunet_prosma.gate import AttentionGate, ConvOp, GateConfig, NoGate, ProSMAGate, build_gate
 
+SETTINGS = "gate"
+"""Under this name a state dict's metadata of the decoder hold the settings of its gates."""
 Look = Callable[[int, Tensor, Tensor], None]
 
 
@@ -27,17 +29,15 @@ class GatedDecoder(nn.Module):
     def __init__(self, decoder: UNetDecoder | UNetResDecoder, config: GateConfig) -> None:
         super().__init__()
         encoder = decoder.encoder
-        self.config: GateConfig | None = config
+        self.config = config
         self.deep_supervision = decoder.deep_supervision
         self.num_classes = decoder.num_classes
         self.encoder = encoder
         self.stages = decoder.stages
         self.transpconvs = decoder.transpconvs
         self.seg_layers = decoder.seg_layers
-        self.gates = nn.ModuleList(  # nnU-Net's transposed convolutions put out as many channels as the skip has
-            build_gate(encoder.conv_op, channels, channels, kernel_size, config)
-            for channels, kernel_size in list(zip(encoder.output_channels, encoder.kernel_sizes, strict=True))[-2::-1]
-        )
+        # nnU-Net's transposed convolutions put out as many channels as the skip has
+        self.gates = build_gates(encoder.conv_op, encoder.output_channels, encoder.kernel_sizes, config)
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
         """Skips from the finest to the bottleneck -> logits, or with deep supervision a list of them, finest first."""
@@ -50,14 +50,21 @@ class GatedDecoder(nn.Module):
         outputs = []
         for s in range(len(self.stages)):
             skip, signal = skips[-(s + 2)], self.transpconvs[s](x)
-            if look is not None:
+            if look is not None and s in self.gated():
                 look(s, skip, signal)
             x = self.stages[s](gated_concatenation(gates[s], skip, signal))
-            if self.deep_supervision:
-                outputs.append(self.seg_layers[s](x))
-        if not self.deep_supervision:
-            outputs.append(self.seg_layers[-1](x))
+            head = self.head(s)
+            if head is not None and (self.deep_supervision or s == len(self.stages) - 1):
+                outputs.append(head(x))
         return outputs[::-1] if self.deep_supervision else outputs[0]
+
+    def head(self, s: int) -> nn.Module | None:
+        """The segmentation layer of stage s, None if it has none."""
+        return self.seg_layers[s]
+
+    def gated(self) -> list[int]:
+        """The numbers of the stages whose skip has a gate."""
+        return list(range(self.config.gates(len(self.gates))))
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """As the vanilla decoder's, by which nnU-Net's planner judges memory, and what the gates make autograd keep.
@@ -70,11 +77,16 @@ class GatedDecoder(nn.Module):
 
     def kept_by_gates(self, input_size: Sequence[int]) -> int:
         """In elements as nnU-Net counts them."""
-        if self.config is None or not self.config.spatial:
+        if not self.config.spatial:
             return 0
-        latent = [self.config.latent_channels(channels) for channels in self.encoder.output_channels[-2::-1]]
-        sizes = self.skip_sizes(input_size)[-2::-1]
-        return sum(c * prod(size) for _, c, size in zip(self.gates, latent, sizes, strict=False)) // 2
+        channels, sizes = self.encoder.output_channels[-2::-1], self.skip_sizes(input_size)[-2::-1]
+        return sum(self.config.latent_channels(channels[s]) * prod(sizes[s]) for s in self.gated()) // 2
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """The settings go along, in what torch keeps of each module beside its tensors."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]][SETTINGS] = self.config.to_dict()
 
     def gate_stride(self, s: int) -> tuple[int, ...]:
         """Voxels of the image, along each axis, that a voxel of gate s stands for."""
@@ -89,6 +101,18 @@ class GatedDecoder(nn.Module):
         return sizes
 
 
+def build_gates(
+    conv_op: ConvOp, channels: Sequence[int], kernel_sizes: Sequence[int | Sequence[int]], config: GateConfig
+) -> nn.ModuleList:
+    """One for each skip, from the coarsest to the finest, of which the finest may be none; channels are the levels'."""
+    skips = list(zip(channels, kernel_sizes, strict=True))[-2::-1]
+    gated, plain = config.gates(len(skips)), GateConfig(kind="none")
+    return nn.ModuleList(
+        build_gate(conv_op, width, width, kernel_size, config if s < gated else plain)
+        for s, (width, kernel_size) in enumerate(skips)
+    )
+
+
 def gates_of(network: nn.Module) -> Iterator[tuple[str, ProSMAGate | AttentionGate]]:
     """Every gate of a network with its name, also through torch.compile's and DistributedDataParallel's wrappers."""
     for name, module in network.named_modules():
@@ -99,20 +123,29 @@ def gates_of(network: nn.Module) -> Iterator[tuple[str, ProSMAGate | AttentionGa
 def describe_gates(network: nn.Module) -> str:
     """Which gates a network has, for a log: their settings, and stage by stage what they add."""
     decoder = next(m for m in network.modules() if isinstance(m, GatedDecoder))
-    config = decoder.config
-    if config is None:
+    config, gated = decoder.config, decoder.gated()
+    if not gated:
         return f"No gates: the {len(decoder.stages)} skips are plain"
-    lines = [f"Gates on {len(decoder.gates)} skips, {config}"]
+    share = "" if len(gated) == len(decoder.stages) else f" of {len(decoder.stages)}"
+    lines = [f"Gates on {len(gated)}{share} skips, {config}"]
     for s, gate in enumerate(decoder.gates):
         stride = "x".join(map(str, decoder.gate_stride(s)))
         channels = decoder.encoder.output_channels[-(s + 2)]
         latent = f"{config.latent_channels(channels)} latent, " if config.spatial else ""
-        lines.append(f"  gates.{s}: stride {stride}, {channels} channels, {latent}{_count(gate):,} parameters")
+        size = "none" if isinstance(gate, NoGate) else f"{latent}{_count(gate):,} parameters"
+        lines.append(f"  gates.{s}: stride {stride}, {channels} channels, {size}")
     device = next(network.parameters()).device
     lines.append(f"  computed on {device.type} by the path: {chosen_paths(dict(gates_of(network)), device)}")
     added, total = _count(decoder.gates), _count(network)
     lines.append(f"  added: {added:,} parameters, {added / (total - added):.2%} of the vanilla network's")
     return "\n".join(lines)
+
+
+def told_settings(state_dict: Any) -> GateConfig | None:
+    """The gates' settings that a network's state dict holds; None for one of version 0.1, or one rebuilt by hand."""
+    metadata = getattr(state_dict, "_metadata", None) or {}
+    told = metadata.get("decoder", {}).get(SETTINGS)
+    return None if told is None else GateConfig.of(told)
 
 
 def _count(module: nn.Module) -> int:

@@ -7,17 +7,16 @@ import platform
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from nnunet_prosma import __version__
 from nnunet_prosma.arguments import add_quiet, command_parser
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.versions import versions
 from nnunet_prosma.register import DIRECTORY, SWITCH, VARIABLE
 
 TRAINER = "nnUNetTrainerProSMA"
-PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgeneratorsv2", "torch", "numpy", "SimpleITK")
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 A_FILE = "is a file, and must be a folder"
 
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def examine_results(options: argparse.Namespace) -> int:
     """Exit status 0 when every training below the folder is whole, 1 when not."""
-    from nnunet_prosma import trainings
+    from nnunet_prosma.host import trainings
 
     if options.gpu:
         raise InputError("--gpu is about this machine, and FOLDER about trainings: give one of them")
@@ -81,16 +80,6 @@ def examine() -> dict[str, Any]:
         "problems": problems(folders),
         "advice": advice(trainer),
     }
-
-
-def versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
-    return found
 
 
 def device() -> str:

@@ -5,8 +5,7 @@ convolution and before the concatenation; *S is two- or three-dimensional and th
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,119 +16,16 @@ from dynamic_network_architectures.building_blocks.helper import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nnunet_prosma.gate_config import GateConfig as GateConfig
 from nnunet_prosma.prox import soft_threshold
 
 ConvOp = type[nn.Conv2d] | type[nn.Conv3d]
 
-KINDS = ("prosma", "attention")
-NORMS = ("none", "instance")
-REMOVALS = ("soft", "hard")
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, (list, tuple)):
-        return tuple(value)
-    raise ValueError(f"gate setting dilations must be a list of whole numbers, got {value!r}")
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """Settings of the gates of one network. The paper leaves the defaults below open; they are our choice.
-
-    A plans file holds them as a dict under ``arch_kwargs["gate"]``; what is not named keeps its default.
-    """
-
-    kind: str = "prosma"
-    """"prosma", or "attention" for the dense additive gate of Attention U-Net (only the two latent sizes apply)."""
-    spatial: bool = True
-    """Whether psi, the where, is computed and applied."""
-    channel: bool = True
-    """Whether c, the what, is computed and applied."""
-    latent_reduction: int = 2
-    """Latent channels: Ca = max(Cx // latent_reduction, min_channels)."""
-    mlp_reduction: int = 4
-    """Hidden channels of the channel gate's MLP: max(Cx // mlp_reduction, min_channels)."""
-    min_channels: int = 8
-    """Lower bound of both."""
-    kernel_size: int = 3
-    """Kernel of the depthwise branches; along an axis where the plan's kernel is 1 it is 1."""
-    dilations: tuple[int, ...] = (1, 2, 4)
-    """One depthwise branch each."""
-    lam: float = math.log(2)
-    """Threshold at the start of training, for every latent channel; the default is softplus(0)."""
-    norm: str = "none"
-    """"instance" normalises u before the threshold, so that lam does not depend on u's scale (not in the paper)."""
-    removal: str = "soft"
-    """"hard" multiplies psi by [z has support at this voxel], so that voxels are really removed (not in the paper)."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "dilations", _as_tuple(self.dilations))
-        for name, known in (("kind", KINDS), ("norm", NORMS), ("removal", REMOVALS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"gate setting {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name in ("spatial", "channel"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"gate setting {name} must be true or false, got {getattr(self, name)!r}")
-        for name in ("latent_reduction", "mlp_reduction", "min_channels", "kernel_size"):
-            if not _is_count(getattr(self, name)):
-                raise ValueError(
-                    f"gate setting {name} must be a whole number of at least 1, got {getattr(self, name)!r}"
-                )
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"gate setting kernel_size must be odd, so that the size is kept, got {self.kernel_size}")
-        if not self.dilations or not all(_is_count(d) for d in self.dilations):
-            raise ValueError(
-                f"gate setting dilations must name at least one whole number of at least 1, got {list(self.dilations)}"
-            )
-        if isinstance(self.lam, bool) or not isinstance(self.lam, (int, float)) or not 0 < self.lam < math.inf:
-            raise ValueError(f"gate setting lam must be a finite number above 0, got {self.lam!r}")
-        if not (self.spatial or self.channel):
-            raise ValueError(
-                "gate settings spatial and channel are both false, which leaves nothing to gate; "
-                "switch one on, or use the vanilla network and trainer"
-            )
-        if self.removal == "hard" and not self.spatial:
-            raise ValueError('gate setting removal="hard" needs spatial=true: it acts on the spatial gate')
-        if self.kind == "attention":
-            self._refuse_what_attention_lacks()
-
-    def _refuse_what_attention_lacks(self) -> None:
-        shared = {"kind", "latent_reduction", "min_channels"}
-        changed = [f.name for f in fields(self) if f.name not in shared and getattr(self, f.name) != f.default]
-        if changed:
-            raise ValueError(
-                f'the dense attention gate (kind="attention") has no {", ".join(changed)}; '
-                f"leave out what only a ProSMA gate has"
-            )
-
-    @classmethod
-    def of(cls, settings: "GateConfig | Mapping[str, Any] | None") -> "GateConfig":
-        """From what an architecture accepts: settings, the dict that a plans file holds, or None for the defaults."""
-        if isinstance(settings, cls):
-            return settings
-        if settings is None:
-            return cls()
-        if not isinstance(settings, Mapping):
-            raise ValueError(f"gate settings must be a GateConfig or a dict of its fields, got {settings!r}")
-        known = [f.name for f in fields(cls)]
-        unknown = [key for key in settings if key not in known]
-        if unknown:
-            raise ValueError(f"unknown gate setting {', '.join(map(repr, unknown))}; known are {', '.join(known)}")
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What a plans file holds: every setting, as JSON can."""
-        return {**asdict(self), "dilations": list(self.dilations)}
-
-    def latent_channels(self, skip_channels: int) -> int:
-        return max(skip_channels // self.latent_reduction, self.min_channels)
-
-    def hidden_channels(self, skip_channels: int) -> int:
-        return max(skip_channels // self.mlp_reduction, self.min_channels)
+OPEN = 0.9
+"""psi and c of a gate that starts open."""
+WEIGHT_SHARE = 1e-6
+"""The last layers of an opened gate keep this share of their weights: small against the bias, so that it is equally
+open everywhere, but not zero, so that what stands before them has a gradient from the first step on."""
 
 
 class GateFields(NamedTuple):
@@ -148,7 +44,10 @@ class GateFields(NamedTuple):
 
 
 class ProSMAGate(nn.Module):
-    """x -> x * c * psi, where psi comes from the soft-thresholded compatibility of x and g, and c from g alone."""
+    """x -> x * c * psi, where psi comes from the soft-thresholded compatibility of x and g, and c from g alone.
+
+    A residual one: x -> x * (1 + alpha * (c * psi - 1)).
+    """
 
     def __init__(
         self,
@@ -180,13 +79,16 @@ class ProSMAGate(nn.Module):
                 conv_op(signal_channels, hidden, 1), nn.ReLU(inplace=True), conv_op(hidden, skip_channels, 1)
             )
 
+        if config.residual:
+            self.alpha = nn.Parameter(torch.zeros(()))
+
     def forward(self, skip: Tensor, signal: Tensor) -> Tensor:
+        gated = skip
         if self.config.channel:
-            c = self.what(signal)
-        if not self.config.spatial:
-            return skip * c
-        psi = self.where(self.sparse(self.response(skip, signal)))
-        return skip * c * psi if self.config.channel else skip * psi
+            gated = gated * self.what(signal)
+        if self.config.spatial:
+            gated = gated * self.where(self.sparse(self.response(skip, signal)))
+        return skip + self.alpha.to(skip.dtype) * (gated - skip) if self.config.residual else gated
 
     @property
     def lam(self) -> Tensor:
@@ -212,7 +114,7 @@ class ProSMAGate(nn.Module):
     def what(self, signal: Tensor) -> Tensor:
         """c (B, Cx, 1, ...), from the average of the signal over the image; both are taken in float32."""
         context = signal.mean(self.spatial_axes, keepdim=True, dtype=torch.promote_types(signal.dtype, torch.float32))
-        if not torch.is_autocast_enabled(signal.device.type):
+        if signal.is_meta or not torch.is_autocast_enabled(signal.device.type):  # meta knows no autocast
             return torch.sigmoid(self.mlp(context.to(signal.dtype)))
         with torch.autocast(signal.device.type, enabled=False):  # a few numbers, of which half precision loses some
             context = context.to(getattr(self.mlp[0], "weight", context).dtype)
@@ -226,6 +128,14 @@ class ProSMAGate(nn.Module):
         u = self.response(skip, signal)
         z = self.sparse(u)
         return GateFields(psi=self.where(z), c=c, u=u, lam=self.lam, z=z)
+
+    def open(self, openness: float) -> int:
+        """Set psi and c to this, everywhere; how many factors they are."""
+        last: list[nn.Module] = [self.psi] if self.config.spatial else []
+        last += [self.mlp[2]] if self.config.channel else []
+        for layer in last:
+            open_layer(layer, openness)
+        return len(last)
 
 
 def within_range(values: Tensor) -> Tensor:
@@ -263,9 +173,35 @@ class AttentionGate(nn.Module):
         """psi (B, 1, *S)."""
         return torch.sigmoid(self.psi(F.relu(self.skip_proj(skip) + self.signal_proj(signal))))
 
+    def open(self, openness: float) -> int:
+        """Set psi to this, everywhere, by its norm; one factor."""
+        open_layer(self.psi[1], openness)
+        return 1
+
     def fields(self, skip: Tensor, signal: Tensor) -> GateFields:
         """The intermediate fields of forward, for diagnostics: psi is all that a dense gate has."""
         return GateFields(psi=self.where(skip, signal), c=None, u=None, lam=None, z=None)
+
+
+class NoGate(nn.Module):
+    """x -> x: a plain skip, in the place of a gate."""
+
+    def __init__(
+        self,
+        conv_op: ConvOp,
+        skip_channels: int,
+        signal_channels: int,
+        plan_kernel_size: int | Sequence[int] = 3,
+        config: GateConfig = GateConfig(kind="none"),
+    ) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, skip: Tensor, signal: Tensor) -> Tensor:
+        return skip
+
+
+Gate = ProSMAGate | AttentionGate | NoGate
 
 
 def build_gate(
@@ -274,10 +210,26 @@ def build_gate(
     signal_channels: int,
     plan_kernel_size: int | Sequence[int],
     config: GateConfig,
-) -> ProSMAGate | AttentionGate:
+) -> Gate:
     """The gate that config asks for."""
-    gate_class = AttentionGate if config.kind == "attention" else ProSMAGate
-    return gate_class(conv_op, skip_channels, signal_channels, plan_kernel_size, config)
+    classes: dict[str, type[Gate]] = {"prosma": ProSMAGate, "attention": AttentionGate, "none": NoGate}
+    return classes[config.kind](conv_op, skip_channels, signal_channels, plan_kernel_size, config)
+
+
+def start_gate(module: nn.Module) -> None:
+    """What a gate wants after its layers were initialised; nothing for any other module."""
+    if isinstance(module, ProSMAGate) and module.config.start == "open":
+        module.open(OPEN)
+
+
+def open_layer(layer: nn.Module, openness: float) -> None:
+    """Let the sigmoid of what it puts out be this everywhere."""
+    weight, bias = layer.weight, layer.bias
+    assert isinstance(weight, Tensor)
+    assert isinstance(bias, Tensor)
+    with torch.no_grad():
+        weight.mul_(WEIGHT_SHARE)
+        bias.fill_(math.log(openness / (1 - openness)))
 
 
 def gate_kernel(conv_op: ConvOp, plan_kernel_size: int | Sequence[int], kernel_size: int) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ SUBCOMMANDS = {
         ("", "--json", "RESULTS/Dataset009_Spleen"),
     ),
     "trainer-path": Subcommand(
-        "nnunet_prosma.trainer_path",
+        "nnunet_prosma.host.trainer_path",
         "start",
         "print the directory for an export of nnUNet_extTrainer",
         ("",),

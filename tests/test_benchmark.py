@@ -297,7 +297,7 @@ def test_a_configuration_that_is_not_in_the_plans_and_a_device_that_is_not_there
     assert "has no configuration '2d'; it has 3d_fullres" in capsys.readouterr().err
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert command.main(["benchmark", "--preset", "3d", "-device", "cuda"]) == 2
-    assert "-device cuda needs a device that torch can use" in capsys.readouterr().err
+    assert "-device cuda needs a device that torch" in capsys.readouterr().err
 
 
 def test_a_network_that_cannot_have_gates_is_one_sentence(tiny, capsys):

@@ -54,6 +54,7 @@ def test_the_demo_trains_predicts_and_shows_both_without_touching_the_users_fold
             dice = [brute_force_dice(folder, trainer, seed, label) for seed in range(100, 104)]
             assert values["mean_dice"][name] == pytest.approx(np.mean(dice))
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "inspect" / "index.html").is_file()
 
     assert main(["demo", "-o", str(folder), "-device", "cpu"]) == 2
     assert "holds a demo already; --overwrite replaces it" in capfd.readouterr().err
@@ -198,6 +199,10 @@ def test_the_table_and_the_picture_show_what_nnunet_measured(tmp_path):
     assert head.split() == ["trainer", "Dice", "organ", "Dice", "lesion", "training", "per", "epoch", "parameters"]
     assert vanilla.split() == ["vanilla", "0.250", "nan", "2:05", "6.2", "s", "5,603,177"]
     assert gated.split()[:2] == ["gated", "0.750"]
-    draw(tmp_path / "demo.png", dataset, [100], outcomes)
+    for gate in range(2):  # the finest is the last
+        (tmp_path / "maps").mkdir(exist_ok=True)
+        image = (dataset / "imagesTs" / "phantom_100_0000.nii.gz").read_bytes()
+        (tmp_path / "maps" / f"phantom_100_psi_gate{gate}.nii.gz").write_bytes(image)
+    draw(tmp_path / "demo.png", dataset, [100], outcomes, tmp_path / "maps")
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob(".*"))

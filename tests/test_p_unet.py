@@ -77,7 +77,7 @@ def section_2_1(network, x):
     for s, skip in enumerate(reversed(levels[:4])):
         up = F.interpolate(g, size=skip.shape[2:], mode=mode)
         up = F.leaky_relu(conv_norm(decoder.transpconvs[s].conv, up, 1), 0.01)
-        kept = gate_by_the_paper(decoder.gates[s], skip, up) if len(decoder.gates) else skip
+        kept = gate_by_the_paper(decoder.gates[s], skip, up) if decoder.gated() else skip
         g = residual(decoder.stages[s], torch.cat([up, kept], 1))
     return conv(decoder.seg_layers["3"], g)
 
@@ -105,10 +105,10 @@ def test_every_parameter_has_a_gradient_and_logits_have_the_images_size(dimensio
 def test_each_gate_setting_has_its_gates_on_the_four_skips(gate):
     network = build(2, gate)
     gates = [g for _, g in gates_of(network)]
-    kind = {"none": None, "attention": AttentionGate}.get(
-        gate if gate == "none" else (gate or {}).get("kind"), ProSMAGate
-    )
-    assert [type(g) for g in gates] == [] if kind is None else [kind] * 4
+    named = gate if gate == "none" else (gate or {}).get("kind")
+    kind = {"none": None, "attention": AttentionGate}.get(named, ProSMAGate)
+    expected = [] if kind is None else [kind] * 4
+    assert [type(g) for g in gates] == expected
     if kind is ProSMAGate:
         assert all(g.config == GateConfig.of(gate) for g in gates)
     assert ("No gates: the 4 skips are plain" in describe_gates(network)) == (kind is None)

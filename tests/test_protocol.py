@@ -117,7 +117,9 @@ def test_a_prosma_trainer_never_trains_a_p_unet_without_gates():
         "_kw_requires_import": ["conv_op"],
     }
     manager = PlansManager(plans_dict(architecture=architecture))
-    with pytest.raises(ValueError, match="gate settings must be a GateConfig or a dict of its fields, got 'none'"):
+    with pytest.raises(
+        ValueError, match=r"the plans ask for plain skips .*, and nnUNetTrainerProSMA sets gates on them"
+    ):
         trainers.nnUNetTrainerProSMA.build_network_architecture(manager, manager.get_configuration("2d"), 3, 2, False)
 
 

@@ -8,7 +8,13 @@ __all__ = [
     "nnUNetTrainerAttentionGate",
     "nnUNetTrainerProSMA",
     "nnUNetTrainerProSMA_channelOnly",
+    "nnUNetTrainerProSMA_coarse2",
+    "nnUNetTrainerProSMA_coarse3",
     "nnUNetTrainerProSMA_hardRemoval",
+    "nnUNetTrainerProSMA_open",
+    "nnUNetTrainerProSMA_openFast",
+    "nnUNetTrainerProSMA_openResidual",
+    "nnUNetTrainerProSMA_residual",
     "nnUNetTrainerProSMA_spatialOnly",
 ]
 
@@ -17,6 +23,7 @@ class nnUNetTrainerProSMA(ProSMATrainerMixin, nnUNetTrainer):
     """nnU-Net's default training of the gated network."""
 
     gate_settings = {"kind": "prosma"}
+    gate_settings_0_1 = {"kind": "prosma"}
 
 
 class nnUNetTrainerProSMA_spatialOnly(nnUNetTrainerProSMA):
@@ -29,6 +36,34 @@ class nnUNetTrainerProSMA_channelOnly(nnUNetTrainerProSMA):
 
 class nnUNetTrainerProSMA_hardRemoval(nnUNetTrainerProSMA):
     gate_settings = {"kind": "prosma", "removal": "hard"}
+
+
+class nnUNetTrainerProSMA_residual(nnUNetTrainerProSMA):
+    """Starts as the network without gates, and learns how much of them to let in."""
+
+    gate_settings = {"kind": "prosma", "residual": True}
+
+
+class nnUNetTrainerProSMA_open(nnUNetTrainerProSMA):
+    gate_settings = {"kind": "prosma", "start": "open"}
+
+
+class nnUNetTrainerProSMA_openResidual(nnUNetTrainerProSMA):
+    gate_settings = {"kind": "prosma", "start": "open", "residual": True}
+
+
+class nnUNetTrainerProSMA_openFast(nnUNetTrainerProSMA_open):
+    """The slope of an open sigmoid is 0.09 where that of a half-open one is 0.25: the rate makes up for it."""
+
+    gate_lr_factor = 3
+
+
+class nnUNetTrainerProSMA_coarse2(nnUNetTrainerProSMA):
+    gate_settings = {"kind": "prosma", "stages": 2}
+
+
+class nnUNetTrainerProSMA_coarse3(nnUNetTrainerProSMA):
+    gate_settings = {"kind": "prosma", "stages": 3}
 
 
 class nnUNetTrainerAttentionGate(ProSMATrainerMixin, nnUNetTrainer):

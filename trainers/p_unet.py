@@ -9,8 +9,7 @@ import torch
 from dynamic_network_architectures.building_blocks.helper import maybe_convert_scalar_to_list
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
-from nnunet_prosma.architectures.p_unet import LEVELS, NO_GATE, PUNet
-from nnunet_prosma.gate import GateConfig
+from nnunet_prosma.architectures.p_unet import LEVELS, PUNet
 from nnunet_prosma.trainers.mixin import ProSMATrainerMixin
 from nnunet_prosma.trainers.protocol import nnUNetTrainerPaperProtocol
 
@@ -28,8 +27,7 @@ class nnUNetTrainerPUNet(ProSMATrainerMixin, nnUNetTrainerPaperProtocol):
     """
 
     gate_settings: ClassVar[Mapping[str, Any]] = {"kind": "prosma"}
-    gated: ClassVar[bool] = True
-    """Whether the skips have gates at all."""
+    gate_settings_0_1: ClassVar[Mapping[str, Any]] = {"kind": "prosma"}
 
     def __init__(
         self,
@@ -58,7 +56,6 @@ class nnUNetTrainerPUNet(ProSMATrainerMixin, nnUNetTrainerPaperProtocol):
             settings["patch_size"] = [
                 ceil(size / divisor) * divisor for size, divisor in zip(settings["patch_size"], divisors, strict=True)
             ]
-        settings["architecture"]["arch_kwargs"]["gate"] = cls._gate_of(settings)
         plans["configurations"][configuration] = settings
         return plans
 
@@ -68,21 +65,11 @@ class nnUNetTrainerPUNet(ProSMATrainerMixin, nnUNetTrainerPaperProtocol):
         configuration = deepcopy(configuration_manager.configuration)
         if not _names_p_unet(configuration):
             configuration["architecture"] = p_unet_architecture(configuration)
-        configuration["architecture"]["arch_kwargs"]["gate"] = cls._gate_of(configuration)
-        return ConfigurationManager(configuration)
-
-    @classmethod
-    def _gate_of(cls, configuration: Mapping[str, Any]) -> dict[str, Any] | str:
-        """This trainer's switch on top of the plans' settings; those of a network that has none are the defaults."""
-        if not cls.gated:
-            return NO_GATE
-        planned = configuration["architecture"]["arch_kwargs"].get("gate")
-        settings = GateConfig.of(None if planned == NO_GATE else planned).to_dict()
-        return GateConfig.of({**settings, **cls.gate_settings}).to_dict()
+        return super()._with_gates(ConfigurationManager(configuration))
 
 
 class nnUNetTrainerPUNet_noGate(nnUNetTrainerPUNet):
-    gated = False
+    gate_settings = {"kind": "none"}
 
 
 class nnUNetTrainerPUNet_spatialOnly(nnUNetTrainerPUNet):

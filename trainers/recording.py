@@ -64,7 +64,7 @@ class GateRecordMixin(_Host):
     def _record_epoch(self) -> None:
         if self._gate_record is None:
             self._gate_record = Record()
-        if self._gate_batch is None or not len(bare(self.network).decoder.gates):  # a P-UNET may have plain skips
+        if self._gate_batch is None or not bare(self.network).decoder.gated():
             return
         rows = self._gate_rows(self._gate_batch)
         self._gate_record.add(rows)

@@ -94,7 +94,7 @@ def benchmark(setting: "Setting", networks: Sequence[str], device_name: str, rou
     from nnunet_prosma.benchmark.contender import contender
     from nnunet_prosma.benchmark.machine import machine
     from nnunet_prosma.benchmark.measure import measure
-    from nnunet_prosma.doctor import versions
+    from nnunet_prosma.host.versions import versions
 
     device = torch.device(device_name)
     try:

@@ -1,16 +1,11 @@
 """One network with all that nnU-Net trains it by: nnU-Net's own trainer, without its folders, data and log."""
 
 import contextlib
-import io
-import os
-import tempfile
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import Tensor, nn
 
 from nnunet_prosma import trainers
@@ -18,6 +13,7 @@ from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.architectures.twins import gated_twin, vanilla_twin
 from nnunet_prosma.benchmark.setting import Setting
 from nnunet_prosma.fast.gpu import choose_paths
+from nnunet_prosma.host.silent_trainer import input_channels, nnUNetTrainer, silent_trainer
 from nnunet_prosma.trainers.paths import gate_shapes
 
 TRAINERS: dict[str, type[nnUNetTrainer]] = {
@@ -42,14 +38,16 @@ class Contender:
     ) -> None:
         """Trains network, or, where none is given, what the trainer class builds from the plans."""
         torch.manual_seed(0)
-        trainer = self.trainer = _silent_trainer(setting, device, trainer_class)
-        self.input_channels = determine_num_input_channels(
-            trainer.plans_manager, trainer.configuration_manager, trainer.dataset_json
+        trainer = self.trainer = silent_trainer(
+            setting.plans, setting.configuration, setting.dataset_json, device, trainer_class
         )
+        self.input_channels = input_channels(trainer)
         if network is None:
+            to_train = getattr(trainer, "to_train", lambda configuration: configuration)
+            configuration = to_train(trainer.configuration_manager)
             network = trainer.build_network_architecture(
                 trainer.plans_manager,
-                trainer.configuration_manager,
+                configuration,
                 self.input_channels,
                 trainer.label_manager.num_segmentation_heads,
                 trainer.enable_deep_supervision,
@@ -141,25 +139,3 @@ def _plans_for(name: str, setting: Setting) -> Setting:
             sizes = {key: gate[key] for key in ("latent_reduction", "min_channels") if key in gate}
             architecture["arch_kwargs"]["gate"] = sizes
     return Setting(setting.name, plans, setting.configuration, setting.dataset_json)
-
-
-class _Silent(nnUNetTrainer):
-    def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
-        pass
-
-
-def _silent_trainer(setting: Setting, device: torch.device, trainer_class: type[nnUNetTrainer]) -> nnUNetTrainer:
-    """nnU-Net's trainers make their folder and log when they are made; these are given one that goes away."""
-    silent = type(
-        trainer_class.__name__, (_Silent, trainer_class) if trainer_class is not nnUNetTrainer else (_Silent,), {}
-    )
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        try:
-            os.environ.update(nnUNet_results=folder, nnUNet_preprocessed=folder, nnUNet_wandb_enabled="0")
-            plans = {**deepcopy(setting.plans), "continue_training": False}
-            trainer: nnUNetTrainer = silent(plans, setting.configuration, 0, setting.dataset_json, device)
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-    return trainer

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nnunet_prosma.architectures.gated_unet import GatedUNet
+from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count, seconds_before_each_stage
 from nnunet_prosma.benchmark.contender import Contender
 from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
@@ -68,7 +68,7 @@ def _alone(contender: Contender, device: torch.device, result: dict[str, Any]) -
     network, shape = contender.network, contender.batch["data"].shape
     result["parameters"] = parameter_count(network)
     result["flops"] = flops(network, shape)
-    if isinstance(network, GatedUNet):
+    if isinstance(network, GatedNetwork):
         result["stages"] = decoder_stages(network, shape[0], shape[2:])
     contender.training_step()
     contender.forget_gradients()

@@ -5,25 +5,27 @@ what fills the memory. Resampling treats each class for itself, so the same segm
 The rest is nnU-Net's own function, with stand-ins for the two objects that it asks to resample and to decide.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
-from nnunetv2.utilities.label_handling.label_handling import LabelManager
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
+from nnunet_prosma.host.export import into_image
 from nnunet_prosma.host.stand_ins import OneClassAtATime, Unresampled
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 
 def segmentation_of(
     logits: Any,
-    plans: PlansManager,
-    configuration: ConfigurationManager,
-    labels: LabelManager,
+    plans: "PlansManager",
+    configuration: "ConfigurationManager",
+    labels: "LabelManager",
     properties: dict[str, Any],
 ) -> np.ndarray:
     """Logits (classes, *size of the network's image) -> labels (*size of the original image)."""
-    segmentation: np.ndarray = convert_predicted_logits_to_segmentation_with_correct_shape(
+    segmentation: np.ndarray = into_image(
         logits, plans, Unresampled(configuration), OneClassAtATime(labels, configuration), properties
     )
     return segmentation

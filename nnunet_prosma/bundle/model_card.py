@@ -119,7 +119,7 @@ def _gates(bundle: Path, model: Model, entry: Mapping[str, Any]) -> Iterator[str
     folder = bundle / "models" / model.name
     plans = facts.json_of(folder / "plans.json")
     gate = plans["configurations"][model.configuration]["architecture"]["arch_kwargs"].get("gate")
-    if gate is None:
+    if gate is None or gate["kind"] == "none":
         yield "None."
         return
     yield f"Settings: {', '.join(f'{key} {value}' for key, value in gate.items())}"

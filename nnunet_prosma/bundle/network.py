@@ -9,7 +9,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
-from nnunet_prosma.architectures.gated_unet import GatedUNet
+from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.trainers import find_trainer
 
@@ -44,11 +44,10 @@ def plans_with_network(
         False,
     )
     architecture = deepcopy(configured.configuration["architecture"])
-    if isinstance(trained, GatedUNet):
+    if isinstance(trained, GatedNetwork):
         kind = type(trained)
         architecture["network_class_name"] = f"{kind.__module__}.{kind.__qualname__}"
-        gates: Any = trained.decoder.gates
-        architecture["arch_kwargs"]["gate"] = gates[0].config.to_dict()
+        architecture["arch_kwargs"]["gate"] = trained.decoder.config.to_dict()
     resolved = deepcopy(dict(plans))
     resolved["configurations"][configuration]["architecture"] = architecture
     again = build(resolved, configuration, dataset_json)

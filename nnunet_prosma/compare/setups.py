@@ -102,7 +102,7 @@ def plan_differences(baseline: Run, run: Run) -> Iterator[Finding]:
     """A diff of the plans in three parts: the network, the preprocessing, and the rest."""
     before, after = flatten(baseline.settings()), flatten(run.settings())
     changed = [k for k in {**before, **after} if before.get(k) != after.get(k)]
-    names = {"plans_name", "dataset_name", "inherits_from"}
+    names = {"plans_name", "dataset_name", "inherits_from", "nnunet_prosma"}
     parts: dict[str, list[str]] = {"network": [], "preprocessing": [], "plans": []}
     for key in changed:
         top = key.split(".")[0]

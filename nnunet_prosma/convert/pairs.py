@@ -86,13 +86,17 @@ def refuse(problems: Sequence[str]) -> None:
 
 
 def _open(path: Path, mode: str | None):  # type: ignore[no-untyped-def]
+    import warnings
+
     from PIL import Image
 
     try:
-        with Image.open(path) as file:
-            file.load()
-            return file.convert(mode) if mode else file.copy()
-    except (OSError, SyntaxError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                file.load()
+                return file.convert(mode) if mode else file.copy()
+    except Exception as error:  # what a damaged file, or one that would fill the memory, raises in Pillow
         raise ValueError(f"{path} cannot be read ({error or type(error).__name__})") from None
 
 

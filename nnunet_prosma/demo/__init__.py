@@ -112,8 +112,12 @@ def demonstrate(folder: Path, *, device: str, epochs: int, size: int, overwrite:
         run(evaluate, folder / "logs" / f"evaluate_{trainer}.txt", env)
         outcomes.append(Outcome(trainer, title, trained[trainer], to))
 
-    say(6, "the table and the picture")
+    say(6, "nnunet-prosma inspect, the table and the picture")
+    gated = folder / "results" / DATASET / f"{list(TRAINERS)[-1]}__nnUNetPlans__{CONFIGURATION}"
+    looked = ["-i", str(dataset / "imagesTs"), "-gt", str(dataset / "labelsTs"), "-o", str(folder / "inspect")]
+    inspect = ["nnunet-prosma", "inspect", "-m", str(gated), "-f", "0", "-device", device, "--quiet", *looked]
+    run(inspect, folder / "logs" / "inspect.txt", env)
     write_numbers(folder / "demo.json", outcomes)
-    draw(folder / "demo.png", dataset, list(TEST)[:2], outcomes)
+    draw(folder / "demo.png", dataset, list(TEST)[:2], outcomes, folder / "inspect" / "maps")
     print(f"\n{table(outcomes)}\n\nMean over the {len(TEST)} phantoms held out. {CAVEAT}\n")
-    print(f"Picture: {folder / 'demo.png'}\n\n{REAL_DATA}")
+    print(f"Picture: {folder / 'demo.png'}\nGates:   {folder / 'inspect' / 'index.html'}\n\n{REAL_DATA}")

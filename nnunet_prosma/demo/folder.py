@@ -6,7 +6,7 @@ from pathlib import Path
 from nnunet_prosma.errors import InputError
 
 MARKER = "made_by_nnunet_prosma_demo.txt"
-OWN = ("raw", "preprocessed", "results", "predictions", "logs", "demo.png", "demo.json")
+OWN = ("raw", "preprocessed", "results", "predictions", "inspect", "logs", "demo.png", "demo.json")
 """Everything that the demo makes in its folder, beside the marker; nothing else in there is ever removed."""
 
 

@@ -78,16 +78,19 @@ def write_numbers(path: Path, outcomes: list[Outcome]) -> None:
     write_json(path, numbers)
 
 
-def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome]) -> None:
-    """One row a phantom: the image, the truth on it, and each prediction on it, in the slice with most lesion."""
+def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome], maps: Path) -> None:
+    """One row a phantom, the slice with most lesion: the image, the truth and each prediction on it, the finest psi.
+
+    maps: the folder of psi that nnunet-prosma inspect wrote for the gated network.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(3 * (2 + len(outcomes)), 2.9 * len(seeds) + 1.2), layout="constrained")
+    figure = Figure(figsize=(3 * (3 + len(outcomes)), 2.9 * len(seeds) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle("Phantoms that neither network has seen: one slice of each", fontsize=15)
-    panels = figure.subplots(len(seeds), 2 + len(outcomes), squeeze=False)
+    panels = figure.subplots(len(seeds), 3 + len(outcomes), squeeze=False)
     for row, seed in zip(panels, seeds, strict=True):
         image, aspect = _read(dataset / "imagesTs" / f"{case(seed)}_0000.nii.gz")
         truth, _ = _read(dataset / "labelsTs" / f"{case(seed)}.nii.gz")
@@ -97,11 +100,15 @@ def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome]) -
             axes.set(xticks=[], yticks=[])
         row[0].set_ylabel(f"{case(seed)}, slice {at}", fontsize=12)
         _outline(row[1], truth[at])
-        for axes, outcome in zip(row[2:], outcomes, strict=True):
+        for axes, outcome in zip(row[2:-1], outcomes, strict=True):
             _outline(axes, _read(outcome.predictions / f"{case(seed)}.nii.gz")[0][at])
             dice = outcome.dice_of(seed)
             axes.set_xlabel("Dice: " + ", ".join(f"{name} {value:.2f}" for name, value in dice.items()), fontsize=12)
-    for axes, title in zip(panels[0], ["image", "truth", *[o.title for o in outcomes]], strict=True):
+        psi = _read(max(maps.glob(f"{case(seed)}_psi_gate*.nii.gz")))[0][at]
+        row[-1].imshow(psi, cmap="PuOr_r", vmin=0, vmax=1, aspect=aspect, interpolation="nearest")
+        row[-1].set_xlabel(f"psi {psi.min():.2f} to {psi.max():.2f}; orange is open", fontsize=12)
+    titles = ["image", "truth", *[o.title for o in outcomes], "where its finest gate is open"]
+    for axes, title in zip(panels[0], titles, strict=True):
         axes.set_title(title, fontsize=14)
     figure.legend(
         handles=[Patch(color=colour, label=name) for name, colour in COLOURS.items()],

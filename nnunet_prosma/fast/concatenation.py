@@ -26,7 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from nnunet_prosma.fast.derivative import autocast_as_now, differentiable_gradients, is_itself_transformed
 from nnunet_prosma.fast.exact import obstacle_to_fusing, obstacle_to_recomputing
 from nnunet_prosma.fast.fused import fused_concatenation, values_of
-from nnunet_prosma.gate import AttentionGate, ProSMAGate
+from nnunet_prosma.gate import AttentionGate, Gate, NoGate, ProSMAGate
 
 VARIABLE = "NNUNET_PROSMA_PATH"
 """Environment variable that forces a path; without it, fused is taken on a CPU where it can
@@ -39,8 +39,10 @@ KEEPS_LITTLE_COMPILED = TorchVersion(torch.__version__) >= "2.13"
 tried) compute all in the forward pass and keep it: there torch's own checkpoint is taken, which keeps the signal."""
 
 
-def gated_concatenation(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> Tensor:
+def gated_concatenation(gate: Gate, skip: Tensor, signal: Tensor) -> Tensor:
     """(B, Cg + Cx, *S): the signal, and behind it the gated skip."""
+    if isinstance(gate, NoGate):
+        return torch.cat((signal, skip), 1)
     if torch.jit.is_tracing() or _is_exporting(gate):  # an export wants plain operations
         return by_path("reference", gate, skip, signal)
     forced = forced_path()
@@ -155,6 +157,8 @@ def lasting_obstacle(gate: ProSMAGate | AttentionGate, device: torch.device) -> 
         return "the fused path is for ProSMA gates"
     if not gate.config.spatial:
         return "the fused path is for gates with a spatial part"
+    if gate.config.residual:
+        return "the fused path is for gates that are not residual"
     if gate.config.norm != "none":
         return "the fused path is for gates without a norm"
     if device.type not in PRECISIONS:

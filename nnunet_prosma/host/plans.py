@@ -176,12 +176,23 @@ class Setup:
         found: str | None = self._resolved.get("previous_stage")
         return found
 
-    def network(self, trainer: Any, deep_supervision: bool) -> "nn.Module":
-        """As this trainer's class builds it, initialised. A network that cannot be built is an InputError."""
+    def one_hot(self, segmentation: Any, dtype: Any) -> Any:
+        """A previous stage's segmentation as a cascade's network takes it: one channel for each label."""
+        from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
+
+        return convert_labelmap_to_one_hot(segmentation, self.labels.foreground_labels, dtype)
+
+    def network(self, trainer: Any, deep_supervision: bool, *, new: bool = False) -> "nn.Module":
+        """As this trainer's class builds it, initialised; new: for a training to come, not as one left it.
+
+        A network that cannot be built is an InputError.
+        """
         self.strides  # noqa: B018 - wrong ones are a sentence here, and anything in the network
         try:
+            to_train = getattr(trainer, "to_train", None) if new else None
+            manager = to_train(self.manager) if to_train else self.manager
             built: nn.Module = trainer.build_network_architecture(
-                self.plans.manager, self.manager, self.input_channels, self.heads, deep_supervision
+                self.plans.manager, manager, self.input_channels, self.heads, deep_supervision
             )
         except InputError:
             raise

@@ -6,10 +6,12 @@
   resamples one class at a time.
 - MoreHeads, for the LabelManager of nnUNetPredictor while it slides its window (predict_sliding_window_return_logits):
   inspect's network gives maps behind the logits.
+- TrainerThatSplits, for the nnUNetTrainer of nnUNetTrainer.do_split (training/nnUNetTrainer/nnUNetTrainer.py): study
+  writes splits_final.json before trainings race on it.
 
 Classes of ours that nnU-Net builds or calls as its own inherit from nnU-Net's, and stand elsewhere: trainers and
 networks (trainers/, architectures/), planners (plan/planner.py), inspect's predictor (inspect/predictor.py) and the
-trainer that benchmark makes without folders and log (benchmark/contender.py).
+trainer without folders and log (host/silent_trainer.py).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -85,3 +87,19 @@ class MoreHeads:
 
     def __init__(self, number: int) -> None:
         self.num_segmentation_heads = number
+
+
+class TrainerThatSplits:
+    """A trainer that only splits its data into folds."""
+
+    fold = 0
+    folder_with_segs_from_previous_stage = None
+
+    def __init__(self, dataset_class: Any, data: str, splits: str) -> None:
+        """data: the folder of the preprocessed data; splits: the folder that splits_final.json is to be in."""
+        self.dataset_class = dataset_class
+        self.preprocessed_dataset_folder = data
+        self.preprocessed_dataset_folder_base = splits
+
+    def print_to_log_file(self, *words: Any) -> None:
+        pass

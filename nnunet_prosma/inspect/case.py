@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_bytes
@@ -41,7 +40,7 @@ def inspect_case(
     view = choose(segmentation, masks.get("truth"), counted, spacing)
     decoder = decoder_of(bare(predictor.network))
     rows, shown = [], {}
-    for s in range(len(decoder.gates)):
+    for s in decoder.gated():
         psi: dict[str, float | None] = {}
         for kind in ("psi", "support"):
             if (kind, s) not in seen.maps:
@@ -65,7 +64,6 @@ def inspect_case(
 def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, dict[str, Any]]:
     """As nnUNetv2_predict does it."""
     plans, configuration = predictor.plans_manager, predictor.configuration_manager
-    labels = predictor.label_manager
     found = len(read_images(predictor, case))
     channels = predictor.setup.dataset.channel_names
     if found != len(channels):
@@ -79,7 +77,7 @@ def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, 
         case.files, case.previous, plans, configuration, predictor.dataset_json
     )
     if case.previous:
-        data = np.vstack((data, convert_labelmap_to_one_hot(seg[0], labels.foreground_labels, data.dtype)))
+        data = np.vstack((data, predictor.setup.one_hot(seg[0], data.dtype)))
     assert len(data) == predictor.setup.input_channels
     return torch.from_numpy(data).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
 

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from torch import Tensor
 
+from nnunet_prosma.host.export import into_image
 from nnunet_prosma.host.stand_ins import MapsNotLabels
 from nnunet_prosma.inspect.predictor import WatchingPredictor
 
@@ -27,13 +26,8 @@ def map_in_image(predictor: WatchingPredictor, values: Tensor, scale: float, pro
 
 
 def _back(predictor: WatchingPredictor, values: Tensor, labels: Any, properties: Any, **kwargs: Any) -> Any:
-    threads = torch.get_num_threads()
-    try:
-        return convert_predicted_logits_to_segmentation_with_correct_shape(
-            values.numpy(), predictor.plans_manager, predictor.configuration_manager, labels, properties, **kwargs
-        )
-    finally:
-        torch.set_num_threads(threads)
+    managers = predictor.plans_manager, predictor.configuration_manager
+    return into_image(values.numpy(), *managers, labels, properties, **kwargs)
 
 
 def looked_at(predictor: WatchingPredictor, properties: dict[str, Any]) -> np.ndarray:

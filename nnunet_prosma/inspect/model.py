@@ -43,7 +43,7 @@ def load(folder: Path, options: argparse.Namespace) -> WatchingPredictor:
     facts = facts_of(checkpoints[0], paths[0])
     setup, trainer = read_trained(folder, facts.init_args.configuration).setup, facts.trainer_name
     network = setup.network(find_trainer(trainer), deep_supervision=False)
-    if not isinstance(bare(network), GatedNetwork) or not len(bare(network).decoder.gates):
+    if not isinstance(bare(network), GatedNetwork) or not bare(network).decoder.gated():
         raise InputError(
             f"the model in {folder} has no gates to look into: its trainer {trainer} built a "
             f"{type(network).__name__}; name a model that a gated trainer made, such as nnUNetTrainerProSMA"

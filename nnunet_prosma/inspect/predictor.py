@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnunet_prosma.decoder import GatedDecoder
-from nnunet_prosma.gate import GateConfig, GateFields
+from nnunet_prosma.gate import GateFields
 from nnunet_prosma.host.plans import Setup
 from nnunet_prosma.host.stand_ins import MoreHeads
 from nnunet_prosma.inspect.tally import GateTally
@@ -93,11 +93,10 @@ class WatchingPredictor(nnUNetPredictor):
 
     def wanted(self) -> list[tuple[str, int]]:
         decoder = decoder_of(bare(self.network))
-        gates: Any = decoder.gates
-        config: GateConfig = gates[0].config
+        config = decoder.config
         kinds = ["psi"] if config.spatial else []
         kinds += ["support"] if self.with_support and config.spatial and config.kind == "prosma" else []
-        return [(kind, s) for s in range(len(decoder.gates)) for kind in kinds]
+        return [(kind, s) for s in decoder.gated() for kind in kinds]
 
     def predict_sliding_window_return_logits(self, input_image: Tensor) -> Any:
         """nnU-Net calls it once for each fold."""

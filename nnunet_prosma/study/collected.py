@@ -18,7 +18,7 @@ from nnunet_prosma.files import folder_made_whole, read_json, write_json, write_
 from nnunet_prosma.host.datasets import planned_setup
 from nnunet_prosma.host.preprocessing import data_settings
 from nnunet_prosma.host.splits import read_splits
-from nnunet_prosma.metrics import Count, count_folder
+from nnunet_prosma.statistics.overlap import Count, count_folder
 from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.setting import Setting

@@ -1,14 +1,10 @@
 """What every training of a study needs and none may make beside another: the splits, and the data unpacked."""
 
-import contextlib
-import io
-import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import write_text
 from nnunet_prosma.host.datasets import planned_setup
+from nnunet_prosma.host.prepared import unpack, write_splits
 from nnunet_prosma.study.setting import Setting
 
 
@@ -35,35 +31,3 @@ def data_folders(setting: Setting) -> list[Path]:
                 f"-c {setting.study.configuration}"
             )
     return folders
-
-
-def write_splits(path: Path, data: Path) -> None:
-    """By nnU-Net's own method, which is handed another place to write to, so that the file appears whole."""
-    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = SimpleNamespace(
-            dataset_class=infer_dataset_class(str(data)),
-            fold=0,
-            preprocessed_dataset_folder=str(data),
-            preprocessed_dataset_folder_base=folder,
-            folder_with_segs_from_previous_stage=None,
-            print_to_log_file=lambda *words: None,
-        )
-        try:
-            nnUNetTrainer.do_split(trainer)
-        except ValueError as error:
-            raise InputError(f"nnU-Net cannot split {data} into five folds: {error}") from None
-        write_text(path, (Path(folder) / path.name).read_text())
-
-
-def unpack(folder: Path) -> None:
-    """nnU-Net's own; nothing to do for data in its newer format."""
-    from nnunetv2.configuration import default_num_processes
-    from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        infer_dataset_class(str(folder)).unpack_dataset(
-            str(folder), overwrite_existing=False, num_processes=default_num_processes, verify=True
-        )

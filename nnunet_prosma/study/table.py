@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.files import read_json, write_text
-from nnunet_prosma.metrics import POOLINGS, Score, scores_of
+from nnunet_prosma.statistics.overlap import POOLINGS, Score, scores_of
 from nnunet_prosma.study.collected import counts
 from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run

@@ -125,7 +125,8 @@ def is_start(path: Path) -> bool:
 def describe(
     options: argparse.Namespace, trained: "Setup", wanted: "Setup", done: "Transfer", differences: Sequence[str]
 ) -> str:
-    from nnunet_prosma.warm_start.open_gates import OPEN, SLIT
+    from nnunet_prosma.gate import OPEN
+    from nnunet_prosma.warm_start.open_gates import SLIT
 
     openness = 1 - SLIT if options.keep_weights else OPEN
     lines = [f"copied unchanged: {_listed(done.copied)}"]

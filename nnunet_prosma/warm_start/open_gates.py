@@ -5,24 +5,21 @@ and for every channel, and the one convolution behind the gate (two in a residua
 has the weights that the skip meets divided by c * psi. The network then computes what it did without gates, to
 rounding, and the gates have OPEN * (1 - OPEN) = 0.09 of slope, where a sigmoid has 0.25 at most.
 
+A residual gate changes nothing at its start as it is, and no weight is divided.
+
 With ``keep_weights`` no weight is touched, and the gates are opened to 1 - SLIT instead. That is right to twice SLIT
 of each skip, but leaves the gates a slope of SLIT: they hardly learn.
 """
 
-import math
 from collections.abc import Iterator
 
 import torch
 from torch import nn
 
 from nnunet_prosma.decoder import GatedDecoder
-from nnunet_prosma.gate import AttentionGate, ProSMAGate
+from nnunet_prosma.gate import OPEN, AttentionGate, ProSMAGate
 
-OPEN = 0.9
 SLIT = 1e-4
-WEIGHT_SHARE = 1e-6
-"""The gates' last convolutions start at this share of their usual weights: small against the bias, so that a gate is
-equally open everywhere, but not zero, so that what stands before them has a gradient from the first step on."""
 
 
 def open_gates(decoder: GatedDecoder, *, keep_weights: bool) -> list[nn.Module]:
@@ -30,8 +27,11 @@ def open_gates(decoder: GatedDecoder, *, keep_weights: bool) -> list[nn.Module]:
     openness = 1 - SLIT if keep_weights else OPEN
     divided: list[nn.Module] = []
     with torch.no_grad():
-        for s, gate in enumerate(decoder.gates):
+        for s in decoder.gated():
+            gate = decoder.gates[s]
             assert isinstance(gate, (ProSMAGate, AttentionGate))
+            if decoder.config.residual:  # alpha is zero: the gate lets all through as it is
+                continue
             passed = openness ** open_gate(gate, openness)
             skip_channels = decoder.encoder.output_channels[-(s + 2)]
             for convolution in [] if keep_weights else behind(decoder.stages[s], skip_channels):
@@ -42,25 +42,9 @@ def open_gates(decoder: GatedDecoder, *, keep_weights: bool) -> list[nn.Module]:
 
 def open_gate(gate: ProSMAGate | AttentionGate, openness: float) -> int:
     """Open it; how many factors, of psi and c, are now at that openness."""
-    bias = math.log(openness / (1 - openness))
-    if isinstance(gate, AttentionGate):  # its last layer is an instance norm of one channel
-        _set(gate.psi[1], bias)
-        return 1
     if gate.config.removal == "hard":
         raise ValueError('gates with removal="hard" remove voxels from the first step on and cannot start open')
-    if gate.config.spatial:
-        _set(gate.psi, bias)
-    if gate.config.channel:
-        _set(gate.mlp[2], bias)
-    return gate.config.spatial + gate.config.channel
-
-
-def _set(layer: nn.Module, bias: float) -> None:
-    weight, constant = layer.weight, layer.bias
-    assert isinstance(weight, torch.Tensor)
-    assert isinstance(constant, torch.Tensor)
-    weight.mul_(WEIGHT_SHARE)
-    constant.fill_(bias)
+    return gate.open(openness)
 
 
 def behind(stage: nn.Module, skip_channels: int) -> Iterator[nn.Conv2d | nn.Conv3d]:

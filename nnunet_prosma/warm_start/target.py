@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nnunet_prosma.architectures.gated_unet import GatedUNet
+from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.checkpoints import facts_of, required
 from nnunet_prosma.host.dataset_json import Dataset
@@ -36,12 +36,12 @@ def wanted_setup(trained: Setup, dataset: str | None, plans: str | None, configu
     return planned_setup(dataset, plans or trained.plans.name, configuration)
 
 
-def build_network(trainer: str, setup: Setup) -> GatedUNet:
+def build_network(trainer: str, setup: Setup) -> GatedNetwork:
     """The network that this trainer starts with, drawn as nnU-Net draws it, with all of its outputs."""
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        network = setup.network(find_trainer(trainer), deep_supervision=True)
-    if not isinstance(network, GatedUNet):
+        network = setup.network(find_trainer(trainer), deep_supervision=True, new=True)
+    if not isinstance(network, GatedNetwork) or not network.decoder.gated():
         raise InputError(
             f"-tr must name a trainer that gates nnU-Net's network, and {trainer} trains a {type(network).__name__}: "
             f"use nnUNetTrainerProSMA or another one of this package"

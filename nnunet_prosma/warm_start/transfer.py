@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunet_prosma.architectures.carried_heads import HEADS
-from nnunet_prosma.architectures.gated_unet import GatedUNet
+from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.warm_start.open_gates import open_gates
 
@@ -27,7 +27,12 @@ class Transfer:
 
 
 def transfer(
-    network: GatedUNet, weights: Mapping[str, Tensor], *, keep_weights: bool, same_heads: bool, first_layer: str | None
+    network: GatedNetwork,
+    weights: Mapping[str, Tensor],
+    *,
+    keep_weights: bool,
+    same_heads: bool,
+    first_layer: str | None,
 ) -> Transfer:
     """Fill the network in place. first_layer: the weight that other input channels make new, None if they are equal."""
     if any(key.startswith(GATES) for key in weights):

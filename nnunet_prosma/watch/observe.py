@@ -31,7 +31,7 @@ def observe(network: Any, image: Tensor, look: Callable[[int, GateFields], None]
     """
     decoder: GatedDecoder = network.decoder
     gates: Any = decoder.gates
-    return decoder.decode(network.encoder(image), lambda s, skip, signal: look(s, gates[s].fields(skip, signal)))
+    return decoder.decode(network.encode(image), lambda s, skip, signal: look(s, gates[s].fields(skip, signal)))
 
 
 def summarise(fields: GateFields) -> dict[str, float]:
