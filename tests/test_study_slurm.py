@@ -308,4 +308,4 @@ def test_without_slurm_or_with_gpus_it_is_one_sentence(setting, tmp_path, monkey
     assert main([*words, "--gpus", "0"]) == 2
     assert "--slurm leaves machines and GPUs to Slurm" in capsys.readouterr().err
     assert main([*words, "--parallel", "0"]) == 2
-    assert "argument --parallel: must be at least 1, got 0" in capsys.readouterr().err
+    assert "--parallel must be at least 1, got 0" in capsys.readouterr().err
