@@ -157,6 +157,7 @@ def test_a_signal_that_leaves_no_time_for_the_epoch_saves_within_it_and_the_rest
     assert first.trained == [0, 0, 0, 1]
     assert "saved within epoch 1, after 1 of 3 iterations; no iteration is lost, but these 1 will be" in first.said[-1]
     assert read_checkpoint(tmp_path / "checkpoint_latest.pth")["current_epoch"] == 1
+    assert progress_of(tmp_path).kept == pytest.approx(1 + 1 / 3)  # so a task with long epochs gets on
     second = trainer(tmp_path, saver_of(clock, monkeypatch), clock)
     second.load_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
     second.run_training()

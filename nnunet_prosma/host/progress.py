@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_prosma.files import read_json
+from nnunet_prosma.host.trained import BEST, FINAL, LATEST
 from nnunet_prosma.host.training_log import read_training_logs
 
 MARKS = "checkpoints.json"
@@ -15,8 +16,8 @@ MARKS = "checkpoints.json"
 class Progress:
     epoch: int
     """Epochs that were finished, kept or not."""
-    kept: int
-    """Epochs in the checkpoint that nnUNetv2_train --c would go on from."""
+    kept: float
+    """Epochs in the checkpoint that nnUNetv2_train --c would go on from, with the part of one that was cut off."""
     epochs: int | None
     """Of the whole training."""
     epoch_s: float | None
@@ -35,21 +36,21 @@ def progress_of(folder: Path) -> Progress:
     log = read_training_logs(folder)
     epoch = max(log.curves.get("seconds", {}), default=-1) + 1
     epochs = _number(folder / "debug.json", "num_epochs")
-    final = (folder / "checkpoint_final.pth").is_file()
+    final = (folder / FINAL).is_file()
     if final:
-        kept = epochs if epochs is not None else epoch
+        kept = float(epochs if epochs is not None else epoch)
     else:
-        kept = max((_kept(folder, f"checkpoint_{name}.pth") for name in ("latest", "best")), default=0)
-    return Progress(kept if final else epoch, kept, epochs, log.seconds_per_epoch, final)
+        kept = _kept(folder, LATEST if (folder / LATEST).is_file() else BEST)
+    return Progress(int(kept) if final else epoch, kept, epochs, log.seconds_per_epoch, final)
 
 
-def _kept(folder: Path, name: str) -> int:
+def _kept(folder: Path, name: str) -> float:
     """By our mark beside it; else what nnU-Net's own saving tells of the file: nothing but that it is there."""
     if not (folder / name).is_file():
         return 0
     marks = folder / MARKS
     mark = read_json(marks).get(name, {}) if marks.is_file() else {}
-    return int(mark.get("epochs", 0))
+    return float(mark.get("epochs", 0)) + mark.get("iterations", 0) / mark.get("of_iterations", 1)
 
 
 def _number(path: Path, name: str) -> int | None:

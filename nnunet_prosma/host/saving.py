@@ -17,10 +17,10 @@ from typing import Any
 
 from nnunet_prosma.files import write_json
 from nnunet_prosma.host.progress import MARKS
+from nnunet_prosma.host.trained import LATEST
 
 STOPPED = 75
 """The exit status of a training that stopped at a checkpoint: a later attempt succeeds (sysexits.h's EX_TEMPFAIL)."""
-LATEST, BEST, FINAL = (f"checkpoint_{name}.pth" for name in ("latest", "best", "final"))
 MINUTES, LEAD = "NNUNET_PROSMA_CHECKPOINT_EVERY", "NNUNET_PROSMA_LEAD_"
 """Environment variables: minutes between checkpoints, and after the signal's name the seconds that it leaves."""
 RESERVE_S = 3.0
@@ -112,11 +112,12 @@ def _save_checkpoint(original: Any, saver: Saver) -> Any:
     return save_checkpoint
 
 
-def mark(path: Path, epochs: int, iterations: int) -> None:
-    """iterations: of the epoch that follows, already done."""
+def mark(path: Path, epochs: int, iterations: int, of: int = 1) -> None:
+    """iterations: already done, of those of the epoch that follows."""
     marks = read_marks(path.parent)
     stat = path.stat()
-    marks[path.name] = {"epochs": epochs, "iterations": iterations, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    done = {"epochs": epochs, "iterations": iterations, "of_iterations": of}
+    marks[path.name] = {**done, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     marks = {name: of for name, of in marks.items() if (path.parent / name).is_file()}
     write_json(path.parent / MARKS, marks)
 
@@ -261,7 +262,7 @@ def save_within_the_epoch(trainer: Any, saver: Saver, why: str) -> None:
     trainer.save_checkpoint(str(path))
     trainer.current_epoch += 1
     if trainer.local_rank == 0 and path.is_file():
-        mark(path, trainer.current_epoch, min(done, saver.of_iterations - 1))
+        mark(path, trainer.current_epoch, min(done, saver.of_iterations - 1), saver.of_iterations)
     lost = f"no iteration is lost, but these {done} will be missing in the epoch's train_loss"
     if done == saver.of_iterations:
         lost = "its last iteration and its validation are lost, and done again"

@@ -23,9 +23,9 @@ class Attempt:
     results: str = ""
     """nnUNet_results, as it was for the command."""
     seconds: float | None = None
-    epochs_before: int = 0
-    epochs_after: int | None = None
-    """Epochs that a checkpoint keeps, by which a restart is seen to get on."""
+    epochs_before: float = 0
+    epochs_after: float | None = None
+    """Epochs that a checkpoint keeps, with the part of one that was cut off: by these a restart is seen to get on."""
     seed: int | None = None
     """torch's, with which the weights began in a first attempt. nnU-Net's workers draw seeds that nobody sees."""
     exit: int | None = None
