@@ -1,6 +1,7 @@
 """nnunet-prosma study: nnU-Net's own command for listed trainers and folds, the comparison, and a paper's table."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str]) -> int:
         places = slots(setting.device, options.jobs, options.gpus, options.num_gpus)
         wrong, stop = train(setting, places, options.run)
         if stop.signal:
-            print(f"\nnnunet-prosma study: stopped; the same command goes on from here: {again}", file=sys.stderr)
+            if not options.run or "SLURM_ARRAY_TASK_ID" not in os.environ:  # there Slurm goes on
+                print(f"\nnnunet-prosma study: stopped; the same command goes on from here: {again}", file=sys.stderr)
             return 130
     if not options.run and not make_table(setting, command=again) and not wrong:
         raise InputError("no training of this study is finished, so there is nothing to put into a table")
