@@ -262,6 +262,13 @@ def test_where_requeueing_is_forbidden_a_task_submits_itself_again(setting, clus
     assert array.known_jobs(setting) == {"101": {"2": task.key}}
 
 
+def test_a_preempted_task_that_slurm_requeued_itself_is_left_to_it(setting, cluster, task):
+    cluster.answer("scontrol.fails", "101_2: Job is pending execution")  # what a real Slurm said
+    last = ended(setting, task, "stopped", signal="SIGTERM")
+    assert array.end_of_task(task, setting, last) == "Slurm has requeued job 101_2 itself"
+    assert not cluster("sbatch")
+
+
 def test_a_cancelled_task_is_not_started_again(setting, cluster, task):
     cluster.answer("scontrol", "JobId=103 JobState=CANCELLED Reason=None")
     last = ended(setting, task, "stopped", signal="SIGTERM")

@@ -104,6 +104,8 @@ def end_of_task(run: Run, setting: Setting, last: Attempt) -> str:
         slurm.requeue(job)
         return f"job {job} is requeued"
     except InputError as error:
+        if "pending execution" in str(error):
+            return f"Slurm has requeued job {job} itself"
         if last.signal == "SIGTERM":
             return f"job {job} cannot be requeued ({error}); the job that follows submits it again"
     task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
