@@ -29,11 +29,15 @@ class GatedNetwork(nn.Module):
         skips: list[Tensor] = self.encoder(image)
         return skips
 
+    def dropped(self, weights: Mapping[str, Any]) -> list[str]:
+        """Tensors of a checkpoint that this network leaves out when it is loaded."""
+        return []
+
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As torch's, but a checkpoint of other gates, or of none, is refused with a sentence that says so."""
         if strict:
             self._refuse_other_gates(state_dict)
-        self._refuse_other_settings(state_dict)
+        self.refuse_other_settings(state_dict)
         return super().load_state_dict(self._with_carried_heads(state_dict), strict, assign)
 
     def _with_carried_heads(self, state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -63,7 +67,7 @@ class GatedNetwork(nn.Module):
                 f"trainer and plans that it was trained with, with the same gate settings"
             )
 
-    def _refuse_other_settings(self, state_dict: Mapping[str, Any]) -> None:
+    def refuse_other_settings(self, state_dict: Mapping[str, Any]) -> None:
         """Some settings change what a gate computes, but none of its tensors' names or shapes."""
         try:
             theirs = told_settings(state_dict) or self.untold

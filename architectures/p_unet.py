@@ -94,6 +94,9 @@ class PUNet(GatedNetwork):
         *skips, deepest = self.encoder(image)
         return [*skips, self.bottleneck(deepest)]
 
+    def dropped(self, weights: Mapping[str, Any]) -> list[str]:
+        return other_heads(self.decoder, weights, "decoder.")
+
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """As nnU-Net's networks: the elements that the convolutions put out, from which its planner tells memory."""
         deepest = self.decoder.skip_sizes(input_size)[-1]
@@ -215,7 +218,11 @@ class PUNetDecoder(GatedDecoder):
 
 
 def _drop_other_heads(decoder: PUNetDecoder, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    kept = {f"{prefix}seg_layers.{s}." for s in decoder.seg_layers}
-    for key in [key for key in state_dict if key.startswith(f"{prefix}seg_layers.")]:
-        if not any(key.startswith(head) for head in kept):
-            del state_dict[key]
+    for key in other_heads(decoder, state_dict, prefix):
+        del state_dict[key]
+
+
+def other_heads(decoder: PUNetDecoder, state_dict: Mapping[str, Any], prefix: str) -> list[str]:
+    """The segmentation layers that a training with deep supervision had beside."""
+    kept = tuple(f"{prefix}seg_layers.{s}." for s in decoder.seg_layers)
+    return [key for key in state_dict if key.startswith(f"{prefix}seg_layers.") and not key.startswith(kept)]

@@ -49,7 +49,7 @@ def gated_network(
             raise InputError(f"the plans have no configuration {configuration!r}")
         content = _with_gate(content, configuration, GateConfig.of(gate))
     setup = Setup(Plans.of(content, _source(plans)), configuration, Dataset.of(_content(dataset_json), "dataset_json"))
-    return _gated(setup, trainer, deep_supervision)
+    return _gated(setup, trainer, deep_supervision, new=True)
 
 
 def open_trained(folder: Path | str, fold: int | str = 0, *, checkpoint: str = FINAL) -> GatedNetwork:
@@ -108,8 +108,8 @@ def read_comparison(report: Path | str) -> Comparison:
     return Comparison(cases, summary)
 
 
-def _gated(setup: Setup, trainer: str, deep_supervision: bool) -> GatedNetwork:
-    network = bare(setup.network(find_trainer(trainer), deep_supervision))
+def _gated(setup: Setup, trainer: str, deep_supervision: bool, *, new: bool = False) -> GatedNetwork:
+    network = bare(setup.network(find_trainer(trainer), deep_supervision, new=new))
     if not isinstance(network, GatedNetwork):
         raise InputError(f"the trainer {trainer} builds a {type(network).__name__}, which has no gates")
     return network

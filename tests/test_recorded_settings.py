@@ -11,7 +11,7 @@ from networks import build
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.paths import nnUNet_preprocessed
 
-from nnunet_prosma import trainers
+from nnunet_prosma import command, trainers
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.trainers import nnUNetTrainerProSMA
 from nnunet_prosma.trainers.mixin import RECORD
@@ -142,3 +142,21 @@ def test_a_training_goes_on_with_the_settings_it_began_with(scratch, monkeypatch
     assert begun.network.decoder.config.norm == "instance"
     with pytest.raises(RuntimeError, match=r"its gates were trained with other settings .norm 'none' instead of"):
         begun.load_checkpoint(path)
+
+
+def test_inspect_and_bundle_refuse_a_fold_of_other_settings_in_a_sentence(scratch, tmp_path, monkeypatch, capsys):
+    folder = make(scratch, "nnUNetTrainerProSMA", PLAIN, None)
+    monkeypatch.setattr(nnUNetTrainerProSMA, "gate_settings", {"kind": "prosma", "norm": "instance"})
+    later = scratch / "later"
+    later.mkdir()
+    make_model(later, later, "nnUNetTrainerProSMA", "somePlans", PLAIN, 2, None)
+    shutil.copytree(later / folder.name / "fold_0", folder / "fold_1")
+    (scratch / "images").mkdir()
+    out = ["-o", str(tmp_path / "out")]
+    for arguments in (["bundle", "-m", str(folder), "-f", "0", "1"], ["inspect", "-m", str(folder), "-f", "0", "1"]):
+        images = ["-i", str(scratch / "images")] if arguments[0] == "inspect" else []
+        assert command.main([*arguments, *images, *out]) == 2
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "fold_1/checkpoint_final.pth does not fit the network of its trainer and plans" in said
+        assert "norm 'instance' instead of 'none'" in said
+        assert not (tmp_path / "out").exists()

@@ -136,14 +136,18 @@ def write_model(folder: Path, model: "Model") -> dict[str, Any]:
     import json
 
     from nnunet_prosma.bundle.facts import mean_dice, scores
-    from nnunet_prosma.bundle.network import plans_with_network
-    from nnunet_prosma.bundle.weights import FILE, convert_checkpoint
+    from nnunet_prosma.bundle.network import build, plans_with_network
+    from nnunet_prosma.bundle.weights import FILE, convert_checkpoint, read_weights
+    from nnunet_prosma.host.checkpoints import require_fit
 
     checkpoints = [
         convert_checkpoint(model.checkpoint(fold), folder / f"fold_{fold}" / FILE, model.configuration, fold)
         for fold in model.folds
     ]
     plans = plans_with_network(model.plans, model.configuration, model.dataset_json, checkpoints[0]["trainer"])
+    network = build(plans, model.configuration, model.dataset_json)
+    for fold in model.folds:
+        require_fit(network, read_weights(folder / f"fold_{fold}" / FILE)["network_weights"], model.checkpoint(fold))
     (folder / "plans.json").write_text(json.dumps(plans, indent=1) + "\n")
     for name in ("dataset.json", "dataset_fingerprint.json"):
         if (model.folder / name).is_file():

@@ -23,7 +23,7 @@ def convert_checkpoint(source: Path, target: Path, configuration: str, fold: str
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(
         {
-            "network_weights": dict(checkpoint["network_weights"]),
+            "network_weights": checkpoint["network_weights"],
             "trainer_name": STOCK,
             "init_args": {"configuration": configuration, "fold": fold},
             "inference_allowed_mirroring_axes": None if axes is None else tuple(int(axis) for axis in axes),

@@ -62,10 +62,18 @@ def facts_of(checkpoint: dict[str, Any], path: Path) -> CheckpointFacts:
 def require_fit(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
     """Weights of another network are an InputError that names the first tensor that differs."""
     state = network.state_dict()
-    for key in sorted(state.keys() | weights.keys()):
+    dropped = getattr(network, "dropped", None)
+    left_out = set(dropped(weights)) if dropped else set()
+    for key in sorted((state.keys() | weights.keys()) - left_out):
         ours, theirs = (tuple(v[key].shape) if key in v else "missing" for v in (weights, state))
         if ours != theirs:
             raise InputError(
                 f"{path} does not fit the network of its trainer and plans: {key} is {ours} in the checkpoint, "
                 f"{theirs} in the network"
             )
+    refuse_other_settings = getattr(network, "refuse_other_settings", None)
+    if refuse_other_settings is not None:  # one of ours, whose gates have settings that no tensor's shape tells
+        try:
+            refuse_other_settings(weights)
+        except RuntimeError as error:
+            raise InputError(f"{path} does not fit the network of its trainer and plans: {error}") from None
