@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?= -n 2 --dist loadfile
-BIN := $(abspath $(VENV))/bin
+BIN := $(VENV)/bin
 SOURCES := setup.py setup.cfg pyproject.toml README.md $(shell find nnunet_prosma trainers architectures -name '*.py')
 
 .PHONY: demo test lint site figures clean
@@ -19,7 +19,7 @@ test: $(VENV)/installed-test
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	cd $(VENV) && $(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p nnunet_prosma
+	checkout="$$PWD" && cd $(VENV) && bin/mypy --config-file "$$checkout/pyproject.toml" -p nnunet_prosma
 
 # warnings are errors; the pages are then in build/site
 site: $(VENV)/installed-test

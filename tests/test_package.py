@@ -4,6 +4,7 @@ import ast
 import configparser
 import re
 import runpy
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -99,3 +100,18 @@ def test_pictures_of_the_page_on_pypi_are_the_files_themselves(setup_py):
 
 def test_without_an_address_the_page_is_the_readme(setup_py):
     assert setup_py("")["long_description"] == (ROOT / "README.md").read_text()
+
+
+def test_make_works_in_a_folder_whose_name_has_a_space(tmp_path):
+    """make writes no path of the checkout into its commands, so that nothing has to be quoted."""
+    folder = tmp_path / "a b"
+    (folder / "nnunet_prosma").mkdir(parents=True)
+    for name in ("Makefile", "setup.py", "setup.cfg", "pyproject.toml", "README.md"):
+        (folder / name).write_text((ROOT / name).read_text())
+    for name in ("trainers", "architectures"):
+        (folder / name).mkdir()
+    for target in ("demo", "test", "lint"):
+        words = ["make", "-n", target]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
+        assert "a b" not in done.stdout
+        assert ".venv/bin/" in done.stdout
