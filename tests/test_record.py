@@ -2,6 +2,7 @@
 as without. That it goes on after a kill is tested in test_resume.py, through nnU-Net's command."""
 
 import csv
+import math
 import os
 
 import matplotlib
@@ -18,9 +19,20 @@ from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.gate import GateFields
 from nnunet_prosma.trainers import ProSMATrainerMixin, nnUNetTrainerProSMA_1epoch
 from nnunet_prosma.trainers import nnUNetTrainerProSMABenchmark_5epochs as Benchmark
-from nnunet_prosma.watch.observe import FINE, bare, observe, quantiles, summarise
+from nnunet_prosma.watch.observe import FINE, bare, observe, quantiles, saturation, summarise
 from nnunet_prosma.watch.plot import draw_record
-from nnunet_prosma.watch.record import COLUMNS, FILE, STATISTICS, Record, Row, changes, read, state, taken_up
+from nnunet_prosma.watch.record import (
+    COLUMNS,
+    FILE,
+    STATISTICS,
+    Record,
+    Row,
+    changes,
+    is_saturated,
+    read,
+    state,
+    taken_up,
+)
 
 
 def row(epoch, gate=0, zeros=0.5, **values):
@@ -223,6 +235,69 @@ def test_it_is_said_that_a_gate_is_idle_and_not_to_do_what_is_done_already():
     assert "norm=" not in sentence
 
 
+def watched(epoch, **values):
+    return Row(epoch, 0, "2x2", {"zeros": 0.5, "lam_median": 0.7, "psi_low": 0.0, "psi_high": 0.0, **values})
+
+
+def test_weights_that_are_nan_are_said_to_be_and_nothing_about_thresholds():
+    nan = {"zeros": math.nan, "psi_low": 0.0, "psi_high": 0.0}
+    record, said = Record(), []
+    for epoch in range(9):
+        record.add([watched(epoch, **(nan if epoch >= 3 else {}))])
+        said += [(epoch, text) for text in changes(record, "none", "encoder.stages.0.weight")]
+    ((epoch, text),) = said
+    assert epoch == 3
+    assert "since epoch 3 the network's weights are NaN (encoder.stages.0.weight is one)" in text
+    assert "threshold" not in text
+    (text,) = changes(Record(record.rows[:4]), "none", None)
+    assert "since epoch 3 the values of gates.0 are NaN, while no weight is" in text
+    assert "threshold" not in text
+
+
+def test_a_network_with_nan_weights_is_recorded_as_nan():
+    network = build(ProSMAUNet, 2)
+    network.encoder.stages[0][0].convs[0].conv.weight.data[0] = math.nan
+    seen = []
+    with torch.no_grad():
+        observe(network, image(2), lambda s, fields: seen.append(Row(0, s, "1x1", summarise(fields))))
+    assert [state([row]) for row in seen] == ["NaN", "NaN"]
+    assert all(math.isnan(row.values[name]) for row in seen for name in ("zeros", "unsupported", "psi_mean"))
+
+
+def test_a_saturated_gate_is_told_once():
+    record, said = Record(), []
+    for epoch in range(9):
+        record.add([watched(epoch, psi_low=0.3, psi_high=0.3 if epoch >= 2 else 0.1)])
+        said += [(epoch, text) for text in changes(record, "none")]
+    ((epoch, text),) = said
+    assert epoch == 6  # the fifth of those epochs
+    assert "gates.0 (stride 2x2) is saturated" in text
+    assert "(30% below, 30% above)" in text
+    hard = [watched(e, psi_low=0.6, psi_high=0.0, psi_p05=0.0, unsupported=0.6) for e in range(5)]
+    assert not is_saturated(hard), "removed, which is what it is for"
+
+
+def test_how_many_voxels_are_saturated_is_counted():
+    psi = torch.tensor([0.0, 0.005, 0.01, 0.5, 0.991, 1.0, 0.3, 0.3]).view(1, 1, 2, 4)
+    assert saturation(psi) == {"psi_low": 2 / 8, "psi_high": 2 / 8}
+
+
+def test_a_record_of_0_1_is_read_and_goes_on(tmp_path):
+    path = tmp_path / FILE
+    old = ",".join(COLUMNS[:14])
+    path.write_text(f"{old}\n0,gates.0,2x2{',0.5' * 11}\n")
+    record = read(path)
+    assert "psi_low" not in record.rows[0].values
+    record.add([watched(1, alpha=0.2)])
+    record.write(path)
+    again = read(path)
+    assert again.rows[1].values["alpha"] == 0.2
+    assert "psi_low" not in again.rows[0].values
+    path.write_text(path.read_text() + f"2,gates.0,2x2{',0.5' * 11},0.1\n")
+    with pytest.raises(ValueError, match="line 4 is cut off or damaged"):
+        read(path)
+
+
 def test_after_a_resume_what_was_said_is_not_said_again(tmp_path):
     history(*[1.0] * 6).write(tmp_path / FILE)
     record, _ = taken_up(tmp_path, 6)
@@ -319,7 +394,7 @@ def test_weights_and_biases_gets_what_the_file_gets(tmp_path):
     epochs(trainer, 2)
     expected = {(f"{r.name}/{n}", r.epoch): v for r in read(tmp_path / FILE).rows for n, v in r.values.items()}
     assert Wandb.got == pytest.approx(expected, rel=1e-5)
-    assert len(expected) == 2 * 2 * len(STATISTICS)
+    assert len(expected) == 2 * 2 * len({*STATISTICS, "psi_low", "psi_high"})
 
 
 def test_a_record_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path):

@@ -8,8 +8,8 @@ from nnunetv2.utilities.helpers import dummy_context
 from torch import Tensor
 
 from nnunet_prosma.gate import GateFields
-from nnunet_prosma.watch.observe import bare, observe, summarise
-from nnunet_prosma.watch.record import FILE, Record, Row, changes, taken_up
+from nnunet_prosma.watch.observe import bare, observe, saturation, summarise
+from nnunet_prosma.watch.record import FILE, Record, Row, changes, has_nan, taken_up
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Host
@@ -72,7 +72,10 @@ class GateRecordMixin(_Host):
             for logger in getattr(self.logger, "loggers", []):  # Weights & Biases, if nnU-Net has it on
                 for name, value in row.values.items():
                     logger.log(f"{row.name}/{name}", value, self.current_epoch)
-        for sentence in changes(self._gate_record, bare(self.network).decoder.config.norm):
+        network = bare(self.network)
+        weights = network.named_parameters() if any(has_nan(row) for row in rows) else ()
+        nan_weight = next((name for name, weight in weights if not weight.isfinite().all()), None)
+        for sentence in changes(self._gate_record, network.decoder.config.norm, nan_weight):
             self.print_to_log_file(sentence)
         self._gate_record.write(Path(self.output_folder) / FILE)
 
@@ -82,7 +85,12 @@ class GateRecordMixin(_Host):
 
         def look(s: int, fields: GateFields) -> None:
             stride = "x".join(map(str, network.decoder.gate_stride(s)))
-            rows.append(Row(self.current_epoch, s, stride, summarise(fields)))
+            values = summarise(fields)
+            if fields.psi is not None:
+                values |= saturation(fields.psi)
+            if network.decoder.config.residual:
+                values["alpha"] = network.decoder.gates[s].alpha.item()
+            rows.append(Row(self.current_epoch, s, stride, values))
 
         training = network.training
         network.eval()

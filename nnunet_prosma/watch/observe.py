@@ -1,6 +1,7 @@
 """One eager pass in which somebody looks into the gates, and the figures in which a gate is summed up."""
 
 from collections.abc import Callable
+from math import nan
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from nnunet_prosma.decoder import GatedDecoder
 from nnunet_prosma.gate import GateFields
+from nnunet_prosma.watch.record import HIGH, LOW
 
 FINE = 1 << 20
 """Percentiles of more values than this are taken of every n-th (n odd), so that they cost no time worth speaking of."""
@@ -41,6 +43,8 @@ def summarise(fields: GateFields) -> dict[str, float]:
         survives = fields.z != 0
         found["zeros"] = 1 - share(survives)
         found["unsupported"] = 1 - share(survives.any(1))
+        if bool(fields.z.isnan().any()):  # which is not zero, but no support either
+            found |= {"zeros": nan, "unsupported": nan}
     if fields.lam is not None:
         lam = fields.lam.float()
         (median,) = quantiles(lam, 0.5)
@@ -50,6 +54,11 @@ def summarise(fields: GateFields) -> dict[str, float]:
             found[f"{name}_mean"] = values.float().mean().item()
             found[f"{name}_p05"], found[f"{name}_p95"] = quantiles(values.float(), 0.05, 0.95)
     return found
+
+
+def saturation(psi: Tensor) -> dict[str, float]:
+    """The shares of voxels at which a gate is as good as shut, and as good as open."""
+    return {"psi_low": share(psi < LOW), "psi_high": share(psi > HIGH)}
 
 
 def share(chosen: Tensor) -> float:

@@ -37,6 +37,7 @@ PANELS = (
     Panel("voxels without support", "unsupported", None, (0, 1)),
     Panel("threshold lam: median (line), min and max (dashed)", "lam_median", ("lam_min", "lam_max"), None),
     Panel("psi, where: mean (line), 5th and 95th percentile (dashed)", "psi_mean", ("psi_p05", "psi_p95"), (0, 1)),
+    Panel("alpha: the share of a residual gate in its output", "alpha", None, None),
     Panel("c, what: mean (line), 5th and 95th percentile (dashed)", "c_mean", ("c_p05", "c_p95"), (0, 1)),
 )
 
@@ -103,7 +104,7 @@ def _curves(axes: Axes, panel: Panel, record: Record, count: int) -> None:
 
 def _mark(axes: Axes, rows: Sequence[Row], ink: Any) -> None:
     """The last epoch of a gate that is dead or idle now."""
-    if now := state(rows):
+    if (now := state(rows)) and now != "NaN":  # which has no place in the picture
         last = rows[-1]
         axes.annotate(
             f"{last.name} {now}",

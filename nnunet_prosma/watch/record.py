@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 
 from nnunet_prosma.files import write_text
@@ -23,10 +24,17 @@ STATISTICS = (
     "c_p05",
     "c_p95",
 )
-COLUMNS = ("epoch", "gate", "stride", *STATISTICS)
+"""What version 0.1 recorded too."""
+ADDED = ("psi_low", "psi_high", "alpha")
+KEYS = ("epoch", "gate", "stride")
+COLUMNS = (*KEYS, *STATISTICS, *ADDED)
 DEAD, IDLE = 0.99, 0.001
 """A gate with a larger, or with a smaller, share of exact zeros in z in each of EPOCHS epochs is dead, or idle."""
 EPOCHS = 5
+LOW, HIGH = 0.01, 0.99
+"""psi_low and psi_high are the shares of voxels with psi below the one and above the other."""
+SATURATED = 0.5
+"""A gate with a larger share of both together in each of EPOCHS epochs is saturated."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,13 @@ def read(path: Path) -> Record:
     """A ValueError says what is wrong with a file that cannot be read."""
     with path.open(newline="") as file:
         lines = csv.DictReader(file)
-        if tuple(lines.fieldnames or ()) != COLUMNS:
+        if tuple(lines.fieldnames or ()) not in (COLUMNS, (*KEYS, *STATISTICS)):
             raise ValueError(f"its columns must be {', '.join(COLUMNS)}")
         rows = []
         for number, line in enumerate(lines, start=2):
             try:
-                values = {name: float(line[name]) for name in STATISTICS if line[name] != ""}
+                added = ADDED if any(line.get(name) is not None for name in ADDED) else ()  # 0.1 wrote none
+                values = {name: float(line[name]) for name in (*STATISTICS, *added) if line[name] != ""}
                 gate = int(line["gate"].removeprefix("gates."))
                 rows.append(Row(int(line["epoch"]), gate, line["stride"], values))
             except (ValueError, TypeError, AttributeError):
@@ -112,29 +121,82 @@ def taken_up(folder: Path, epoch: int) -> tuple[Record, str | None]:
 
 
 def state(rows: Sequence[Row]) -> str | None:
-    """ "dead" or "idle" if the last EPOCHS rows of a gate all are, else None."""
+    """ "NaN" if a value of a gate's last row is that; "dead" or "idle" if its last EPOCHS rows all are; else None."""
+    if rows and has_nan(rows[-1]):
+        return "NaN"
     last = rows[-EPOCHS:]
     zeros = [row.values["zeros"] for row in last if "zeros" in row.values]
-    if len(zeros) < EPOCHS:
+    if len(zeros) < EPOCHS or any(has_nan(row) for row in last):
         return None
     if min(zeros) > DEAD:
         return "dead"
     return "idle" if max(zeros) < IDLE else None
 
 
-def changes(record: Record, norm: str) -> list[str]:
-    """What is to be said after the last epoch: one sentence for each gate whose state is no longer that before it."""
-    said = []
+def has_nan(row: Row) -> bool:
+    return any(isnan(value) for value in row.values.values())
+
+
+def is_saturated(rows: Sequence[Row]) -> bool:
+    """Whether the last EPOCHS rows of a gate all are; what removal="hard" sets to zero does not count."""
+    last = rows[-EPOCHS:]
+    shares = [row.values["psi_low"] + row.values["psi_high"] for row in last if "psi_low" in row.values]
+    removed = [row.values.get("unsupported", 0) if row.values.get("psi_p05") == 0 else 0 for row in last]
+    return len(shares) == EPOCHS and all(s - r > SATURATED for s, r in zip(shares, removed, strict=True))
+
+
+def changes(record: Record, norm: str, nan_weight: str | None = None) -> list[str]:
+    """What is to be said after the last epoch: one sentence for each gate whose state is no longer that before it.
+
+    nan_weight: the first weight of the network that is NaN or infinite now.
+    """
+    said, broken = [], []
     for gate in record.gates():
         rows = record.of(gate)
         before, now = state(rows[:-1]), state(rows)
+        if now == "NaN":
+            broken += [rows[-1]] if before != now else []
+            continue
         if now != before:
             said.append(sentence(rows[-1], before, now, norm))
-    return said
+        if is_saturated(rows) and not is_saturated(rows[:-1]):
+            said.append(saturated(rows[-1], norm))
+    return ([nan_sentence(record, broken, nan_weight)] if broken else []) + said
+
+
+def nan_sentence(record: Record, broken: Sequence[Row], weight: str | None) -> str:
+    """Since when: the first epoch of those without a break."""
+    since = broken[0].epoch
+    for row in reversed(record.of(broken[0].gate)):
+        if not has_nan(row):
+            break
+        since = row.epoch
+    names = ", ".join(row.name for row in broken)
+    if weight is None:
+        return (
+            f"WARNING: since epoch {since} the values of {names} are NaN, while no weight is: what the network "
+            f"computes for this batch overflows, or is no number to begin with. Look at the images and the precision."
+        )
+    return (
+        f"WARNING: since epoch {since} the network's weights are NaN ({weight} is one), and so are the values of "
+        f"{names}: this training is lost from there on. Go on from a checkpoint of before that epoch, or train again; "
+        f"the loss in the log tells when it began."
+    )
+
+
+def saturated(row: Row, norm: str) -> str:
+    other = "" if norm == "instance" else '; norm="instance" makes u independent of the scale of its input'
+    return (
+        f"WARNING: {row.name} (stride {row.stride}) is saturated: for {EPOCHS} epochs psi was below {LOW} or above "
+        f"{HIGH} at more than {SATURATED:.0%} of its voxels ({row.values['psi_low']:.0%} below, "
+        f"{row.values['psi_high']:.0%} above), where it hardly learns{other}."
+    )
 
 
 def sentence(row: Row, before: str | None, now: str | None, norm: str) -> str:
     what = f"{row.name} (stride {row.stride})"
+    if "zeros" not in row.values:
+        return f"{what} is no longer {before}."
     zeros = f"{100 * row.values['zeros']:.4g} % of its z are exact zeros"
     lam = f"{row.values['lam_median']:.3g}"
     other = "" if norm == "instance" else ', or norm="instance", which makes lam independent of the scale of u'
