@@ -67,7 +67,14 @@ SUBCOMMANDS = {
         "nnunet_prosma.study",
         "train",
         "train a list of trainers over folds, compare them, and write a paper's table",
-        ("--list", "table3 -o table3/", "table3 --show > mine.yaml"),
+        (
+            "--list",
+            "table3 -o table3/",
+            "table3 --show > mine.yaml",
+            "mine.yaml -o OUT --gpus 0 1 2 3",
+            'mine.yaml -o OUT --slurm --sbatch="-p gpu -t 24:00:00 -c 12 --gres gpu:1"',
+            "mine.yaml -o OUT --status",
+        ),
     ),
     "inspect": Subcommand(
         "nnunet_prosma.inspect.command",
