@@ -90,34 +90,3 @@ def refuse_changed(folder: Path, name: str, command: str, listed: dict[str, Any]
         raise InputError(
             f"{path} was changed since nnunet-prosma {command} wrote it: move it away, or name another folder"
         )
-
-
-class Growing:
-    """A folder to which a command adds file by file; what is there already and is not the command's is refused."""
-
-    def __init__(self, folder: Path, command: str) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder} is a file: -o must name a folder")
-        self.folder, self.command = folder, command
-
-    def listed(self) -> dict[str, Any]:
-        """Read anew each time, since two may add to one folder."""
-        content = marker(self.folder)
-        if content is None and not os.path.lexists(self.folder / MARKER):
-            return {}
-        if content is None or content.get("command") != self.command:
-            raise InputError(f"{self.folder / MARKER} is not of nnunet-prosma {self.command}: name another folder")
-        return dict(content["files"])
-
-    def refuse_foreign(self, *names: str) -> None:
-        """Before the work: none of these may be there unless it is the command's own."""
-        listed = self.listed()
-        for name in names:
-            if os.path.lexists(self.folder / name):
-                refuse_changed(self.folder, name, self.command, listed)
-
-    def put(self, name: str, whole: Path) -> None:
-        """Give a file that is whole its place. It is listed first, so that what is seen there is always known."""
-        self.refuse_foreign(name)
-        write_marker(self.folder, self.command, {**self.listed(), name: sha256(whole)})
-        os.replace(whole, self.folder / name)

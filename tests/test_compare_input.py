@@ -97,7 +97,7 @@ def damage(what, folder):
         ("truncated plans.json", "plans.json cannot be read"),
         ("missing plans.json", "holds no plans.json"),
         ("missing prediction", "case case_1: "),
-        ("unreadable prediction", "case_1.nii.gz cannot be read (RuntimeError)"),
+        ("unreadable prediction", "case_1.nii.gz cannot be read: "),
         ("other size", "case case_1: it has 6 x 10 x 9 voxels, its ground truth 6 x 10 x 10"),
         ("other spacing", "case case_1: it has a spacing of 2 x 1 x 1, its ground truth 1 x 1 x 1"),
         ("other place", "case case_1: its origin is 5 x 0 x 0, that of its ground truth 0 x 0 x 0"),

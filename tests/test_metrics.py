@@ -129,6 +129,6 @@ def test_bad_input_is_named(folders, tmp_path, capsys):
     assert "is of size 2 and its truth" in capsys.readouterr().err
     (prediction / "a.png").write_bytes(b"no picture")
     assert main(["metrics", str(prediction), str(truth)]) == 2
-    assert "a.png cannot be read as a segmentation" in capsys.readouterr().err
+    assert "a.png cannot be read" in capsys.readouterr().err
     assert main(["metrics", str(prediction), str(truth), "--fold", "0"]) == 2
     assert "--splits and --fold go together" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 from nnunet_prosma import files, leftovers
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import file_made_whole, folder_made_whole, is_json_of, write_json_of, write_text
-from nnunet_prosma.ownership import MARKER, Growing
+from nnunet_prosma.ownership import MARKER
 
 WRITER = """
 import sys, pathlib
@@ -210,24 +210,6 @@ def test_a_file_is_replaced_only_if_it_is_of_the_same_command(tmp_path):
     with pytest.raises(InputError, match=r"out.json is there already"):
         file_made_whole(path, is_json_of("metrics")).__enter__()
     assert path.read_text() == "mine"
-
-
-def test_a_growing_folder_replaces_its_own_files_and_refuses_others(tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "b.txt").write_text("mine")
-    growing = Growing(out, "predict")
-    for content in ("one", "two"):
-        (tmp_path / "new").write_text(content)
-        growing.put("a.txt", tmp_path / "new")
-    assert (out / "a.txt").read_text() == "two"
-    with pytest.raises(InputError, match=r"b.txt was not written by nnunet-prosma predict and would be replaced"):
-        growing.refuse_foreign("a.txt", "b.txt")
-    (out / "a.txt").write_text("changed")
-    with pytest.raises(InputError, match=r"a.txt was changed since"):
-        Growing(out, "predict").refuse_foreign("a.txt")
-    with pytest.raises(InputError, match="is not of nnunet-prosma study"):
-        Growing(out, "study").refuse_foreign("c.txt")
 
 
 def test_the_longest_name_that_a_file_system_takes_can_be_written(tmp_path):

@@ -103,18 +103,12 @@ def fill(folder: Path, models: "Sequence[Model]", options: argparse.Namespace) -
     from nnunet_prosma.bundle.model_card import NAME, Told, model_card
     from nnunet_prosma.bundle.postprocessing import read_pickle
     from nnunet_prosma.bundle.requirements import closure, write_requirements
-    from nnunet_prosma.bundle.wheel import write_wheel
+    from nnunet_prosma.bundle.wheel import take_wheel
 
     versions = closure()
     python = ".".join(map(str, sys.version_info[:3]))
     write_requirements(folder, versions, python)
-    if options.wheel is None:
-        write_wheel(folder / "wheels")
-    elif options.wheel.is_file() and options.wheel.suffix == ".whl":
-        (folder / "wheels").mkdir()
-        shutil.copyfile(options.wheel, folder / "wheels" / options.wheel.name)
-    else:
-        raise InputError(f"--wheel {options.wheel} is not a wheel of nnunet-prosma")
+    take_wheel(folder / "wheels", options.wheel)
     progress = progress_bar(models, desc="models")
     entries = [write_model(folder / "models" / model.name, model) for model in progress]
     pickled = options.pp_pkl_file or found_postprocessing(models)

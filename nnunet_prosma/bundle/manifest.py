@@ -1,15 +1,60 @@
 """What a bundle holds, file by file, so that damage and additions are seen before anything is read from it."""
 
-import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+from packaging.version import InvalidVersion, Version
+
+from nnunet_prosma.bundle.postprocessing import Step
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.check import checked
+from nnunet_prosma.ownership import sha256
 
 NAME = "manifest.json"
 FORMAT = 1
+
+
+class File(Struct):
+    bytes: int
+    sha256: str
+
+
+class BundledModel(Struct):
+    """name is that of its folder below models, in which its plans and folds are."""
+
+    name: str
+    configuration: str
+    folds: list[str]
+    crossvalidation_dice: float | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.+-]+", self.name) or set(self.name) == {"."}:
+            raise ValueError("`name` must be a folder's name: letters, digits, '_', '-', '+' and '.'")
+        if not self.folds or not all(re.fullmatch(r"[0-9]+|all", fold) for fold in self.folds):
+            raise ValueError("`folds` must hold numbers of folds, or all")
+
+
+class Manifest(Struct):
+    files: dict[str, File]
+    models: list[BundledModel]
+    postprocessing: list[Step] = []
+    python: str = ""
+    versions: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        names = [model.name for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError("`models` must name each model once")
+        for version in self.versions.values():
+            try:
+                Version(version)
+            except InvalidVersion:
+                raise ValueError("`versions` must hold versions such as 1.2.3") from None
 
 
 def write_manifest(bundle: Path, content: dict[str, Any]) -> None:
@@ -26,36 +71,38 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
         raise InputError(f"{bundle} is no bundle: it has no {NAME}; nnunet-prosma bundle makes one")
     try:
         manifest = json.loads(path.read_text())
-        written_as, problems = manifest["format"], list(differences(bundle, manifest["files"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        written_as = manifest["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path} is damaged: copy the bundle again from where it was made") from None
     if written_as != FORMAT:
         raise InputError(f"{path} is of format {written_as}, and this version reads format {FORMAT}")
-    if problems:
+    try:
+        said = checked(manifest, Manifest, str(path))
+    except InputError as error:
+        raise InputError(f"{path} is damaged: copy the bundle again from where it was made ({error})") from None
+    if problems := list(differences(bundle, said.files)):
         raise InputError(f"{bundle} is not as it was made: {'; '.join(problems)}; copy it again, or make it again")
     return dict(manifest)
 
 
-def differences(bundle: Path, wanted: dict[str, Any]) -> Iterator[str]:
+def differences(bundle: Path, wanted: dict[str, File]) -> Iterator[str]:
     there = set(held(bundle))
     for name in sorted(wanted.keys() | there):
+        path = bundle / name
         if name not in there:
             yield f"{name} is missing"
+        elif path.is_symlink():
+            yield f"{name} is a link to elsewhere"
         elif name not in wanted:
             yield f"{name} was added"
-        elif (bundle / name).stat().st_size != wanted[name]["bytes"] or sha256(bundle / name) != wanted[name]["sha256"]:
+        elif not path.is_file() or path.stat().st_size != wanted[name].bytes or sha256(path) != wanted[name].sha256:
             yield f"{name} was changed"
 
 
 def held(bundle: Path) -> list[str]:
-    """Every file of the folder but the manifest, by its name there."""
-    files = (path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if not path.is_dir())
-    return sorted(name for name in files if name != NAME)
-
-
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    """Every file of the folder but the manifest, and every link, by its name there."""
+    found = []
+    for where, folders, files in os.walk(bundle):
+        names = [*files, *(name for name in folders if Path(where, name).is_symlink())]
+        found += [Path(where, name).relative_to(bundle).as_posix() for name in names]
+    return sorted(name for name in found if name != NAME)

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnunet_prosma.bundle import facts
 from nnunet_prosma.bundle.models import Model
-from nnunet_prosma.bundle.network import build
+from nnunet_prosma.bundle.network import build, read_setup
 from nnunet_prosma.bundle.weights import FILE, read_weights
 
 NAME = "MODEL_CARD.md"
@@ -132,7 +132,7 @@ def _gates(bundle: Path, model: Model, entry: Mapping[str, Any]) -> Iterator[str
     if patch is None:
         yield f"- {GAP}final sparsity; the preprocessed data was not there to measure it on"
         return
-    network = build(plans, model.configuration, model.dataset_json)
+    network = build(read_setup(folder, model.configuration))
     network.load_state_dict(read_weights(folder / f"fold_{model.folds[0]}" / FILE)["network_weights"])
     yield f"- Final sparsity, for the middle patch of one validation case of fold {model.folds[0]}:"
     for name, zero, psi in facts.sparsity(network, patch):

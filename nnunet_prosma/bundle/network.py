@@ -1,33 +1,57 @@
 """The network that a trainer trained, written into its plans, so that no trainer is needed to build it again."""
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
+from nnunet_prosma.bundle.allowed import require_allowed
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.dataset_json import Dataset
+from nnunet_prosma.host.plans import Plans, Setup
 from nnunet_prosma.host.trainers import find_trainer
 
 
-def build(plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any]) -> nn.Module:
+def read_setup(folder: Path, configuration: str) -> Setup:
+    """Of a bundle's model, once it names nothing but what a bundle may use."""
+    setup = Setup(Plans.read(folder / "plans.json"), configuration, Dataset.read(folder / "dataset.json"))
+    require_allowed(setup)
+    ending = setup.dataset.file_ending
+    if not re.fullmatch(r"[\w.]+", ending):
+        raise InputError(f"{setup.dataset.source}: $.file_ending must be such as .nii.gz, got {ending!r}")
+    return setup
+
+
+def build(setup: Setup) -> nn.Module:
     """As the plans alone have it, by nnU-Net's own function; for inference."""
-    manager = PlansManager(dict(plans))
-    configured = manager.get_configuration(configuration)
-    network: nn.Module = get_network_from_plans(
-        configured.network_arch_class_name,
-        configured.network_arch_init_kwargs,
-        configured.network_arch_init_kwargs_req_import,
-        determine_num_input_channels(manager, configured, dict(dataset_json)),
-        manager.get_label_manager(dict(dataset_json)).num_segmentation_heads,
-        allow_init=False,
-        deep_supervision=False,
-    )
-    return network.eval()
+    require_allowed(setup)
+    return setup.network(_FromPlans, deep_supervision=False).eval()
+
+
+class _FromPlans:
+    """Builds as nnU-Net's own trainer does, but draws no weights, since those of a training follow."""
+
+    @staticmethod
+    def build_network_architecture(
+        plans: PlansManager, configuration: ConfigurationManager, channels: int, heads: int, deep_supervision: bool
+    ) -> nn.Module:
+        network: nn.Module = get_network_from_plans(
+            configuration.network_arch_class_name,
+            configuration.network_arch_init_kwargs,
+            configuration.network_arch_init_kwargs_req_import,
+            channels,
+            heads,
+            allow_init=False,
+            deep_supervision=deep_supervision,
+        )
+        return network
 
 
 def plans_with_network(
@@ -50,7 +74,7 @@ def plans_with_network(
         architecture["arch_kwargs"]["gate"] = trained.decoder.config.to_dict()
     resolved = deepcopy(dict(plans))
     resolved["configurations"][configuration]["architecture"] = architecture
-    again = build(resolved, configuration, dataset_json)
+    again = build(Setup(Plans.of(resolved, "plans.json"), configuration, Dataset.of(dataset_json, "dataset.json")))
     if type(again) is not type(trained) or _shapes(again) != _shapes(trained):
         raise InputError(
             f"the trainer {trainer} builds a {type(trained).__name__} that its plans do not name, and a bundle holds "

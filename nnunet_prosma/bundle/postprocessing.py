@@ -6,12 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.check import checked
 
-NAME = "postprocessing.json"
 MODULE = "nnunetv2.postprocessing.remove_connected_components"
 FUNCTION = "remove_all_but_largest_component_from_segmentation"
+
+
+Label = int | list[int]
+"""A label, or a region's labels."""
+
+
+class Arguments(Struct, forbid_unknown_fields=True):
+    """Of nnU-Net's function."""
+
+    labels_or_regions: int | list[Label]
+    background_label: int = 0
+
+
+class Step(Struct):
+    function: str
+    arguments: Arguments
+
+    def __post_init__(self) -> None:
+        if self.function != FUNCTION:
+            raise ValueError(f"`function` must be {FUNCTION}, the only postprocessing that nnU-Net has")
 
 
 class _Plain(pickle.Unpickler):
@@ -35,10 +56,14 @@ def read_pickle(path: Path) -> list[dict[str, Any]]:
     try:
         with path.open("rb") as file:
             functions, arguments = _Plain(file).load()
-        return [{"function": f, "arguments": _plain(a)} for f, a in zip(functions, arguments, strict=True)]
+        steps = [{"function": f, "arguments": _plain(a)} for f, a in zip(functions, arguments, strict=True)]
+        checked(steps, list[Step], str(path))
+        return steps
     except pickle.UnpicklingError as error:
         raise InputError(f"{path} names {error}, and only nnU-Net's own postprocessing is taken over") from None
-    except (OSError, EOFError, ValueError, TypeError) as error:
+    except InputError:
+        raise  # which is a ValueError too
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as nnU-Net's postprocessing.pkl ({error})") from None
 
 
@@ -54,9 +79,7 @@ def steps(content: list[dict[str, Any]]) -> tuple[list[Callable[..., Any]], list
     """As nnU-Net's apply_postprocessing takes them. A region is a tuple there, several labels are a list."""
     from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
 
-    for step in content:
-        if step["function"] != FUNCTION:
-            raise InputError(f"{NAME} names {step['function']!r}, and the only postprocessing known is {FUNCTION}")
+    checked(content, list[Step], "postprocessing")
     return [remove_all_but_largest_component_from_segmentation] * len(content), [
         _regions(s["arguments"]) for s in content
     ]

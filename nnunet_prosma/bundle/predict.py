@@ -1,6 +1,8 @@
 """nnunet-prosma predict: a bundle's segmentations of a folder of images."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +13,6 @@ from nnunet_prosma.leftovers import taken
 
 if TYPE_CHECKING:
     from nnunet_prosma.bundle.predictor import BundlePredictor
-    from nnunet_prosma.ownership import Growing
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,10 +40,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     from nnunet_prosma.bundle.manifest import read_manifest
     from nnunet_prosma.bundle.predictor import BundlePredictor, How
-    from nnunet_prosma.ownership import Growing
+    from nnunet_prosma.host.devices import choose_device
 
     manifest = read_manifest(options.bundle)
-    require_device(options.device)
+    choose_device(options.device)
     how = How(
         folds=options.folds,
         step_size=options.step_size,
@@ -54,22 +55,24 @@ def main(arguments: Sequence[str]) -> int:
     predictor = BundlePredictor(options.bundle, manifest, how)
     cases = find_cases(options.images, predictor)
     ending = predictor.dataset_json["file_ending"]
-    output = Growing(options.output, "predict")
-    if options.continue_prediction:
-        cases = {name: files for name, files in cases.items() if not (options.output / (name + ending)).is_file()}
-    output.refuse_foreign(*(name + ending for name in cases))
+    there = [name for name in sorted(cases) if os.path.lexists(options.output / (name + ending))]
+    if there and not options.continue_prediction:
+        raise InputError(
+            f"{options.output / (there[0] + ending)} is there already and is not replaced: name another folder, or "
+            f"predict the others with --continue_prediction"
+        )
+    cases = {name: files for name, files in cases.items() if name not in there}
+    failed = []
     for number, (name, files) in enumerate(sorted(cases.items()), 1):
         print(f"{number}/{len(cases)} {name}", flush=True)
-        predict_case(predictor, files, name + ending, output)
+        try:
+            predict_case(predictor, files, options.output / (name + ending))
+        except InputError as error:
+            failed.append(name)
+            print(f"nnunet-prosma predict: {name} is left out: {error}", file=sys.stderr, flush=True)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(cases)} cases could not be segmented: {', '.join(failed)}")
     return 0
-
-
-def require_device(name: str) -> None:
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if not there[name]:
-        raise InputError(f"there is no {name} device here that torch {torch.__version__} can use: say -device cpu")
 
 
 def find_cases(images: Path, predictor: "BundlePredictor") -> dict[str, list[str]]:
@@ -79,20 +82,23 @@ def find_cases(images: Path, predictor: "BundlePredictor") -> dict[str, list[str
     return cases_in(images, predictor.dataset_json["file_ending"])
 
 
-def predict_case(predictor: "BundlePredictor", files: Sequence[str], name: str, output: "Growing") -> None:
+def predict_case(predictor: "BundlePredictor", files: Sequence[str], target: Path) -> None:
     """Read, segment, and write by nnU-Net's reader and writer; the file gets its name when it is whole."""
+    from nnunet_prosma.host.images import read_images
+
     writer = predictor.members[0].plans_manager.image_reader_writer_class()
-    try:
-        image, properties = writer.read_images(files)
-    except Exception as error:  # readers raise what their libraries do
-        raise InputError(f"{files[0]} cannot be read: {' '.join(str(error).split())[:300]}") from None
+    image, properties = read_images(writer, files)
     if len(image) != len(predictor.channel_names):
         raise InputError(
             f"{files[0]} and its fellows make {len(image)} channels, and the network needs "
             f"{len(predictor.channel_names)}: {', '.join(predictor.channel_names)}"
         )
-    segmentation = predictor.segment(image, properties)
-    with taken(output.folder / name) as folder:
-        writer.write_seg(segmentation, str(folder / name), properties)
-        for file in sorted(folder.iterdir()):  # a .tif comes with a .json
-            output.put(file.name, file)
+    try:
+        segmentation = predictor.segment(image, properties)
+    except Exception as error:  # what nnU-Net makes of crafted plans, or of an image unlike those of the training
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"the model cannot segment {files[0]} ({type(error).__name__}: {said})") from error
+    with taken(target) as folder:
+        writer.write_seg(segmentation, str(folder / target.name), properties)
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == target.name):  # a .tif comes with a .json
+            os.replace(file, target.with_name(file.name))

@@ -13,14 +13,13 @@ import torch
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.postprocessing.remove_connected_components import apply_postprocessing
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_prosma.bundle.class_by_class import segmentation_of
-from nnunet_prosma.bundle.network import build
+from nnunet_prosma.bundle.network import build, read_setup
 from nnunet_prosma.bundle.postprocessing import steps
-from nnunet_prosma.bundle.weights import FILE, read_weights
+from nnunet_prosma.bundle.weights import FILE, STOCK, mirroring_axes, read_weights
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import read_json
+from nnunet_prosma.host.checkpoints import require_fit
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,14 @@ class BundlePredictor:
             raise InputError(
                 f"the bundle has no fold {unknown[0]} of {model['name']}; it has {', '.join(model['folds'])}"
             )
-        plans, dataset_json = (read_json(folder / name) for name in ("plans.json", "dataset.json"))
-        checkpoints = [read_weights(folder / f"fold_{fold}" / FILE) for fold in folds]
-        manager = PlansManager(plans)
-        network = build(plans, model["configuration"], dataset_json)
+        setup = read_setup(folder, model["configuration"])
+        paths = [folder / f"fold_{fold}" / FILE for fold in folds]
+        checkpoints = [read_weights(path) for path in paths]
+        network = build(setup)
+        for path, checkpoint in zip(paths, checkpoints, strict=True):
+            require_fit(network, checkpoint["network_weights"], path)
         network.load_state_dict(checkpoints[0]["network_weights"])
+        axes = mirroring_axes(checkpoints[0], len(setup.patch_size), paths[0])
         with contextlib.redirect_stdout(io.StringIO()):  # it says on each CPU that it is one
             predictor = nnUNetPredictor(
                 tile_step_size=self.how.step_size,
@@ -64,12 +66,12 @@ class BundlePredictor:
             )
         predictor.manual_initialization(
             network,
-            manager,
-            manager.get_configuration(model["configuration"]),
+            setup.plans.manager,
+            setup.manager,
             [checkpoint["network_weights"] for checkpoint in checkpoints],
-            dataset_json,
-            checkpoints[0]["trainer_name"],
-            checkpoints[0]["inference_allowed_mirroring_axes"],
+            setup.dataset.content,
+            STOCK,
+            axes,
         )
         return predictor
 

@@ -39,5 +39,17 @@ def convert_checkpoint(source: Path, target: Path, configuration: str, fold: str
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """A bundle's checkpoint, by torch's weights-only loading with nothing more allowed."""
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
+    """A bundle's checkpoint, by torch's weights-only loading."""
+    return read_checkpoint(path)
+
+
+def mirroring_axes(checkpoint: dict[str, Any], axes: int, path: Path) -> tuple[int, ...] | None:
+    """As nnU-Net writes them: None, or axes of the patch."""
+    said = checkpoint.get("inference_allowed_mirroring_axes")
+    if said is None:
+        return None
+    if not isinstance(said, (tuple, list)) or not all(type(axis) is int and 0 <= axis < axes for axis in said):
+        raise InputError(
+            f"{path}: inference_allowed_mirroring_axes must hold axes from 0 to {axes - 1}, got {str(said)[:80]}"
+        )
+    return tuple(said)

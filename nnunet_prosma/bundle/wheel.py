@@ -4,9 +4,13 @@ import base64
 import csv
 import hashlib
 import io
+import re
+import shutil
 import zipfile
 from importlib import metadata
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from nnunet_prosma.errors import InputError
 
@@ -42,6 +46,40 @@ def write_wheel(folder: Path) -> Path:
         rows.writerow((f"{information}/RECORD", "", ""))
         archive.writestr(_entry(f"{information}/RECORD"), record.getvalue(), zipfile.ZIP_DEFLATED)
     return path
+
+
+def take_wheel(folder: Path, given: Path | None) -> Path:
+    """The wheel that was given, or else one of the installed package."""
+    if given is None:
+        return write_wheel(folder)
+    try:
+        with zipfile.ZipFile(given) as archive:
+            ours = "nnunet_prosma/gate.py" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        ours = False
+    if not ours or not re.fullmatch(r"nnunet_prosma-[\w.+!]+-py3-none-any\.whl", given.name):
+        raise InputError(f"--wheel {given} is not a wheel of nnunet-prosma")
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(given, folder / given.name))
+
+
+def write_installed(folder: Path, bundle: Path, given: Path | None) -> None:
+    """wheels/ and requirements.txt of what a container installs: this package as it is here, and the bundle's pins.
+
+    A bundle's own wheel is code of whoever made it, and is not taken.
+    """
+    wheel = take_wheel(folder / "wheels", given)
+    lines = ["--find-links wheels"]
+    for line in (bundle / "requirements.txt").read_text(errors="replace").splitlines():
+        pin = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!]+)", line)
+        if pin is None and line and not line.startswith("#") and line != "--find-links wheels":
+            raise InputError(
+                f"{bundle / 'requirements.txt'} may only hold lines such as numpy==2.1.0, and holds {line!r}"
+            )
+        if pin is not None and canonicalize_name(pin[1]) != NAME:
+            lines.append(line)
+    lines.append(f"{NAME}=={wheel.name.split('-')[1]}")
+    (folder / "requirements.txt").write_text("\n".join(lines) + "\n")
 
 
 def _of_the_wheel(name: str, information: str) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from nnunet_prosma.compare.cache import Cache, fingerprint
 from nnunet_prosma.compare.surfaces import drop_flat_axis, surface_metrics
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.images import read_segmentation
 from nnunet_prosma.host.runs import LabelKey
 from nnunet_prosma.progress import progress_bar
 
@@ -140,11 +141,7 @@ def check_geometry(
 
 def _read(reader: Any, path: Path) -> tuple[np.ndarray, Mapping[str, Any]]:
     with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            array, properties = reader.read_seg(str(path))
-        except Exception as error:  # readers raise what their libraries raise
-            raise ValueError(f"{path} cannot be read ({type(error).__name__})") from error
-    return array, properties
+        return read_segmentation(reader, path)
 
 
 def _by(numbers: Iterable[float]) -> str:

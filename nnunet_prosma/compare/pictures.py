@@ -18,6 +18,7 @@ from nnunet_prosma.compare.summaries import Case
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.directions import directions
+from nnunet_prosma.host.images import read_images, read_segmentation
 from nnunet_prosma.host.labels import LabelKey, parts_of
 from nnunet_prosma.host.runs import Run
 from nnunet_prosma.report.drawing import STYLE, figure, shorten
@@ -72,7 +73,7 @@ def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> Masks:
     for path in (truth, *(c.prediction for c in cases)):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing")
-    read = [reader.read_seg(str(p)) for p in (truth, cases[0].prediction, cases[1].prediction)]
+    read = [read_segmentation(reader, p) for p in (truth, cases[0].prediction, cases[1].prediction)]
     volumes = [array[0] for array, _ in read]
     if len({v.shape for v in volumes}) > 1:
         raise ValueError("the sizes of truth and predictions differ")
@@ -97,7 +98,7 @@ def read_image(run: Run, case: str, shape: tuple[int, ...]) -> np.ndarray | None
     if not first.is_file():
         return None
     try:
-        image, properties = reader_of(run).read_images([str(file) for file in (first, *more)])
+        image, properties = read_images(reader_of(run), [first, *more])
     except Exception:  # a picture without its image is still a picture
         return None
     colour = in_colour(run.setup.dataset.channel_names, properties)

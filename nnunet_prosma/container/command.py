@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_prosma import __version__
 from nnunet_prosma.arguments import command_parser, number_above
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
@@ -51,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "--samples", type=Path, help="cases to measure on, CASE_0000...; default: the largest training shape"
     )
     parser.add_argument("-device", default="cuda", choices=("cuda", "cpu"), help="to measure on; default: %(default)s")
+    parser.add_argument("--wheel", type=Path, help="wheel of nnunet-prosma; default: made of the installed package")
     return parser
 
 
@@ -62,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def write_folder(options: argparse.Namespace) -> str:
     from nnunet_prosma.bundle.manifest import read_manifest
+    from nnunet_prosma.bundle.network import read_setup
+    from nnunet_prosma.bundle.wheel import write_installed
     from nnunet_prosma.container.sockets import parse_inputs
     from nnunet_prosma.files import folder_made_whole
 
@@ -69,18 +74,17 @@ def write_folder(options: argparse.Namespace) -> str:
         raise InputError(f"-o {options.folder} is there already: name another folder")
     for flag in ("memory", "time_limit", "gpu_memory"):
         value = getattr(options, flag)
-        if value is not None and not value > 0:
-            raise InputError(f"--{flag.replace('_', '-')} must be above 0, got {value:g}")
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"--{flag.replace('_', '-')} must be a number above 0, got {value:g}")
     if options.time_limit is None and (options.gpu_memory or options.samples):
         raise InputError(
             "--gpu-memory and --samples are for the choice that --time-limit asks for: give --time-limit too"
         )
     manifest = read_manifest(options.bundle)
     model = options.bundle / "models" / manifest["models"][0]["name"]
-    dataset_json, plans = (read_json(model / name) for name in ("dataset.json", "plans.json"))
-    _require_reader(plans["image_reader_writer"])
-    names = dataset_json.get("channel_names") or dataset_json["modality"]
-    sockets = parse_inputs(options.input, [str(names[key]) for key in sorted(names, key=int)])
+    setups = [read_setup(options.bundle / "models" / m["name"], m["configuration"]) for m in manifest["models"]]
+    _require_reader(str(setups[0].plans.said.image_reader_writer))
+    sockets = parse_inputs(options.input, setups[0].dataset.channel_names)
     path, ending = output_socket(options.output)
     python = ".".join(manifest["python"].split(".")[:2])
     if python not in BASES:
@@ -96,7 +100,8 @@ def write_folder(options: argparse.Namespace) -> str:
         shutil.copytree(options.bundle, folder / "bundle")
         (folder / "container.json").write_text(json.dumps(container, indent=1) + "\n")
         (folder / "choice.json").write_text(json.dumps(choice, indent=1) + "\n")
-        _fill_templates(folder, options, manifest, container, plans["dataset_name"], BASES[python])
+        write_installed(folder, options.bundle, options.wheel)
+        _fill_templates(folder, options, manifest, container, setups[0].plans.dataset, BASES[python])
     return f"{said}{options.folder}\nnext: {options.folder}/do_build.sh, then as its README.md tells"
 
 
@@ -124,10 +129,10 @@ def make_choice(options: argparse.Namespace, manifest: dict[str, Any], model: Pa
     everything: dict[str, Any] = {"folds": None, "mirroring": True, "step_size": 0.5, "on_device": True}
     if options.time_limit is None:
         return everything, ""
-    from nnunet_prosma.bundle.predict import require_device
     from nnunet_prosma.container.choice import as_json, choose, measure, table
+    from nnunet_prosma.host.devices import choose_device
 
-    require_device(options.device)
+    choose_device(options.device)
     measured = measure(options.bundle, manifest, options.device, list(sample_cases(options, manifest, model)))
     chosen = choose(measured, options.time_limit, options.gpu_memory)
     device = _device_name(options.device)
@@ -158,12 +163,13 @@ def sample_cases(options: argparse.Namespace, manifest: dict[str, Any], model: P
     from nnunet_prosma.bundle.predict import find_cases
     from nnunet_prosma.bundle.predictor import BundlePredictor, How
     from nnunet_prosma.container.choice import largest_case
+    from nnunet_prosma.host.images import read_images
 
     predictor = BundlePredictor(options.bundle, manifest, How(device="cpu", progress=False))
     if options.samples:
         reader = predictor.members[0].plans_manager.image_reader_writer_class()
         for files in find_cases(options.samples, predictor).values():
-            yield reader.read_images(files)
+            yield read_images(reader, files)
         return
     fingerprint = model / "dataset_fingerprint.json"
     if not fingerprint.is_file():
@@ -174,6 +180,7 @@ def sample_cases(options: argparse.Namespace, manifest: dict[str, Any], model: P
 def _fill_templates(
     folder: Path, options: argparse.Namespace, manifest: dict[str, Any], container: dict[str, Any], name: str, base: str
 ) -> None:
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "model"
     tag = name.lower().replace("_", "-")
     first = container["inputs"][0]["path"]
     separate = options.weights == "model"
@@ -187,7 +194,7 @@ def _fill_templates(
         "BASE": base,
         "TAG": tag,
         "NAME": name,
-        "VERSION": manifest["versions"]["nnunet-prosma"],
+        "VERSION": __version__,
         "MEMORY": f"{options.memory:g}",
         "FIRST_INPUT": first,
         "SOCKETS": "\n".join(sockets),
@@ -204,7 +211,7 @@ def _fill_templates(
                 text = text.replace(f"@{key}@", value)
             (folder / template.name).write_text(text)
             (folder / template.name).chmod(0o755 if template.suffix == ".sh" else 0o644)
-    ignored = ["*", "!bundle", "!container.json", "!inference.py"]
+    ignored = ["*", "!bundle", "!wheels", "!requirements.txt", "!container.json", "!inference.py"]
     ignored += ["bundle/models", "bundle/manifest.json"] if separate else []
     (folder / ".dockerignore").write_text("\n".join(ignored) + "\n")
     (folder / "test" / "input" / first).mkdir(parents=True)

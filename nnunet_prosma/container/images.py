@@ -13,6 +13,7 @@ import tifffile
 
 from nnunet_prosma.container.sockets import Socket
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.images import require_whole
 
 PHOTOGRAPHS, STACKS = "NaturalImage2DIO", "Tiff3DIO"
 MEDICAL = ("SimpleITKIO", "NibabelIO")
@@ -87,6 +88,7 @@ def read_image(
     files: Sequence[Path], sockets: Sequence[Socket], headers: Sequence[Header], reader: str
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """(channels, z, y, x) in the order of the network, and the properties that nnU-Net asks for."""
+    require_whole(files)
     channels: dict[int, np.ndarray] = {}
     for path, socket in zip(files, sockets, strict=True):
         try:

@@ -14,12 +14,11 @@ its feature maps for one patch come on top. Measured peaks lie below that (docs/
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.memory import memory_bytes
 
 BASE = 1.5e9
-CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def bytes_needed(
@@ -41,19 +40,8 @@ def network_voxels(size: Sequence[int], spacing: Sequence[float], target_spacing
 
 
 def ceiling(set_gb: float | None) -> float:
-    """Bytes that this run may take: what was set, or less where the container has less."""
-    limits = [set_gb * 1e9] if set_gb else []
-    for path in CGROUP:
-        if path.is_file() and (text := path.read_text().strip()).isdigit():
-            limits.append(float(text))
-    limits.append(_machine())
-    return min(limits)
-
-
-def _machine() -> float:
-    import os
-
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    """Bytes that this run may take: what was set, or less where the container or the machine has less."""
+    return min(memory_bytes(), set_gb * 1e9 if set_gb else float("inf"))
 
 
 def require_room(needed: float, limit: float, size: Sequence[int]) -> None:

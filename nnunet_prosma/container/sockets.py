@@ -1,6 +1,7 @@
 """Where the platform puts a case's images, and which of them is which channel."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -54,8 +55,12 @@ def _index(channel: str, channel_names: Sequence[str]) -> int:
 def relative(path: str, flag: str) -> str:
     """A path below /input or /output, and nothing that leads out of it."""
     pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts:
-        raise InputError(f"{flag} takes the relative path of a socket, such as images/ct, got {path!r}")
+    plain = re.fullmatch(r"[A-Za-z0-9._][A-Za-z0-9._/-]*", path)  # it gets into shell scripts
+    if not plain or not pure.parts or ".." in pure.parts:
+        raise InputError(
+            f"{flag} takes the relative path of a socket, such as images/ct, of letters, digits and ._-/ alone, "
+            f"got {path!r}"
+        )
     return str(pure)
 
 

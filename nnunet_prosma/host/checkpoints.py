@@ -1,6 +1,7 @@
 """nnU-Net's checkpoints, read without executing anything that stands in the file."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(PLAIN):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "GLOBAL " not in str(error):
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        if named is None:
             raise InputError(f"{path} cannot be read as a checkpoint: it is cut off or damaged") from None
-        named = str(error).split("GLOBAL ")[-1].split(" ")[0]
         raise InputError(
-            f"{path} holds more than weights and plain values ({named}): reading it would execute code from the file, "
-            f"which is not done; save it again with weights and plain values only"
+            f"{path} holds more than weights and plain values ({named[1]}): reading it would execute code from the "
+            f"file, which is not done; save it again with weights and plain values only"
         ) from None
     except Exception as error:  # what stands in any other file can trip the unpickler in any way
         reason = " ".join(str(error).split())[:200]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.images import read_segmentation
 
 
 def ending_in(folder: Path) -> str:
@@ -53,24 +54,11 @@ def _read(file: Path, ending: str) -> tuple[Any, Sequence[float]]:
     """The labels of a segmentation, and its spacing."""
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_file_ending
 
-    try:
-        reader = determine_reader_writer_from_file_ending(ending, verbose=False)()
-        labels, properties = reader.read_seg(str(file))
-        finite = np.isfinite(labels).all() and (not ending.startswith(".nii") or _nifti_is_finite(file))
-    except Exception as error:  # whatever the reader of that format raises
-        raise InputError(f"{file} cannot be read as a segmentation ({' '.join(str(error).split())})") from None
-    if not finite or (labels != np.rint(labels)).any() or labels.min(initial=0) < 0:
+    reader = determine_reader_writer_from_file_ending(ending, verbose=False)()
+    labels, properties = read_segmentation(reader, file)
+    if labels.min(initial=0) < 0:
         raise InputError(f"{file} must be a segmentation, of whole numbers from 0 on, and holds others")
     return labels[0], list(properties["spacing"])
-
-
-def _nifti_is_finite(file: Path) -> bool:
-    """SimpleITK reads what is no number as 0; so the file is asked."""
-    import nibabel
-
-    image: Any = nibabel.load(file)
-    kind = image.get_data_dtype()
-    return not np.issubdtype(kind, np.floating) or bool(np.isfinite(np.asanyarray(image.dataobj)).all())
 
 
 def _size(array: Any) -> str:

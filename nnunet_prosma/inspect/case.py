@@ -8,6 +8,7 @@ import torch
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_bytes
+from nnunet_prosma.host import images
 from nnunet_prosma.inspect import geometry
 from nnunet_prosma.inspect.figure import render
 from nnunet_prosma.inspect.measure import GateRow, gate_row, psi_means, regions
@@ -72,6 +73,8 @@ def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, 
             f"({', '.join(channels)}): one file each, CASE_0000, CASE_0001, ..., as for "
             f"nnUNetv2_predict"
         )
+    if case.previous:
+        images.require_whole([case.previous])
     preprocessor = configuration.preprocessor_class(verbose=False)
     data, seg, properties = preprocessor.run_case(
         case.files, case.previous, plans, configuration, predictor.dataset_json
@@ -83,18 +86,12 @@ def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, 
 
 
 def read_images(predictor: WatchingPredictor, case: Case) -> np.ndarray:
-    try:
-        images: np.ndarray = predictor.setup.plans.reader().read_images(case.files)[0]
-    except Exception as error:  # whatever a reader raises
-        raise InputError(f"{case.name} cannot be read: {' '.join(str(error).split())}") from error
-    return images
+    return images.read_images(predictor.setup.plans.reader(), case.files)[0]
 
 
 def read_truth(predictor: WatchingPredictor, case: Case, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        truth = predictor.setup.plans.reader().read_seg(case.truth)[0][0]
-    except Exception as error:  # whatever a reader raises
-        raise InputError(f"{case.truth} cannot be read: {' '.join(str(error).split())}") from error
+    assert case.truth is not None
+    truth = images.read_segmentation(predictor.setup.plans.reader(), case.truth)[0][0]
     if truth.shape != shape:
         raise InputError(f"{case.truth} is of size {truth.shape}, its image of {shape}: both must be the same")
     whole: np.ndarray = truth.astype(np.int16)
@@ -109,10 +106,10 @@ def write_segmentation(predictor: WatchingPredictor, segmentation: np.ndarray, p
 
 def image_slices(predictor: WatchingPredictor, case: Case, view: Any) -> tuple[list[np.ndarray], tuple[float, float]]:
     """The first channel, or colours; and what is black and what is white."""
-    images = read_images(predictor, case)
-    if len(case.files) == 1 and len(images) in (3, 4):
-        low, high = 0.0, max(255.0, float(images[:3].max()))
-        colours = [np.stack(planes, -1) / high for planes in zip(*(view.of(band) for band in images[:3]), strict=True)]
+    read: np.ndarray = predictor.plans_manager.image_reader_writer_class().read_images(case.files)[0]
+    if len(case.files) == 1 and len(read) in (3, 4):
+        low, high = 0.0, max(255.0, float(read[:3].max()))
+        colours = [np.stack(planes, -1) / high for planes in zip(*(view.of(band) for band in read[:3]), strict=True)]
         return colours, (low, 1.0)
-    low, high = (float(value) for value in np.percentile(images[0], (0.5, 99.5)))
-    return view.of(images[0]), (low, high if high > low else low + 1)
+    low, high = (float(value) for value in np.percentile(read[0], (0.5, 99.5)))
+    return view.of(read[0]), (low, high if high > low else low + 1)

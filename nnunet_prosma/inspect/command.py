@@ -1,6 +1,7 @@
 """nnunet-prosma inspect: one case after the other, then the tables and the page."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,15 +44,24 @@ def inspect(options: argparse.Namespace) -> Path:
         "step_size": options.step_size,
         "mirroring": predictor.use_mirroring and predictor.allowed_mirroring_axes is not None,
     }
-    rows, files = [], {}
+    rows, files, failed = [], {}, []
     with folder_made_whole(output, "inspect") as folder:
         for number, case in enumerate(cases, start=1):
             if not options.quiet:
                 tqdm.write(f"{case.name} ({number} of {len(cases)})")
-            found, files[case.name] = inspect_case(predictor, case, list(options.f), folder)
+            try:
+                found, files[case.name] = inspect_case(predictor, case, list(options.f), folder)
+            except InputError as error:
+                failed.append(case.name)
+                print(f"nnunet-prosma inspect: {case.name} is left out: {error}", file=sys.stderr, flush=True)
+                continue
             rows += found
+        if not files:
+            raise InputError(f"nothing was written, since no case could be inspected: {', '.join(failed)}")
         write_tables(rows, settings, folder)
         write_index(rows, settings, files, folder)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(cases)} cases could not be inspected: {', '.join(failed)}")
     return output / "index.html"
 
 
