@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_prosma import files, leftovers
+from nnunet_prosma import files
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import file_made_whole, folder_made_whole, is_json_of, write_json_of, write_text
-from nnunet_prosma.ownership import MARKER
+from nnunet_prosma.files import file_made_whole, folder_made_whole, is_json_of, leftovers, write_json_of, write_text
+from nnunet_prosma.files.ownership import MARKER
 
 WRITER = """
 import sys, pathlib

@@ -12,8 +12,8 @@ from packaging.version import InvalidVersion, Version
 
 from nnunet_prosma.bundle.postprocessing import Step
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files.ownership import sha256
 from nnunet_prosma.host.check import checked
-from nnunet_prosma.ownership import sha256
 
 NAME = "manifest.json"
 FORMAT = 1

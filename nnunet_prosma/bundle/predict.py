@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_prosma.arguments import add_quiet, command_parser, number_above
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.leftovers import taken
+from nnunet_prosma.files.leftovers import taken
 
 if TYPE_CHECKING:
     from nnunet_prosma.bundle.predictor import BundlePredictor

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.leftovers import NEW, OLD, remove, remove_dead, taken, temporary_name
-from nnunet_prosma.ownership import mark, refuse_foreign
+from nnunet_prosma.files.leftovers import NEW, OLD, remove, remove_dead, taken, temporary_name
+from nnunet_prosma.files.ownership import mark, refuse_foreign
 
 KINDS: dict[type, str] = {dict: "object", list: "list"}
 
