@@ -1,12 +1,15 @@
 """The gated network starts as the trained one without gates, and its gates learn; no training is needed to see that."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from fixtures_v0_1 import GATED, folder_of, make_model
 from networks import both_dimensions, build, every_network, image
 
+from nnunet_prosma import command
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.architectures.carried_heads import carried_heads, with_heads
 from nnunet_prosma.decoder import gates_of
@@ -79,6 +82,36 @@ def test_the_first_training_step_moves_every_part_of_every_gate(gated, vanilla, 
     last = ("psi.bias", "psi.weight", "psi.1.bias", "psi.1.weight", "mlp.2.bias", "mlp.2.weight")
     after = {k: v for k, v in network.named_parameters() if "gates" in k and k.endswith(last)}
     assert all((value - before[name]).abs().max() > 1e-7 for name, value in after.items())
+
+
+@every_network
+def test_a_residual_gate_changes_nothing_and_no_weight_is_divided(gated, vanilla):
+    before = trained(vanilla, 2)
+    after, done = started(gated, 2, before.state_dict(), {"residual": True})
+    assert_same_logits(before, after, 2, 1e-6)
+    assert done.divided == []
+
+
+@every_network
+def test_only_skips_with_a_gate_are_divided(gated, vanilla):
+    before = trained(vanilla, 2)
+    after, done = started(gated, 2, before.state_dict(), {"stages": 1})
+    assert_same_logits(before, after, 2, 1e-5)
+    assert {key.split(".")[2] for key in done.divided} == {"0"}
+
+
+def test_a_p_unet_without_gates_is_the_start_of_one_with(tmp_path, monkeypatch, capsys):
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    make_model(tmp_path / "made", tmp_path, "nnUNetTrainerPUNet_noGate", "somePlans", GATED + "PUNet", 2, None)
+    folder = tmp_path / "made" / folder_of("nnUNetTrainerPUNet_noGate", "somePlans", 2)
+    checkpoint, start = str(folder / "fold_0" / "checkpoint_final.pth"), str(tmp_path / "start.pth")
+    assert command.main(["warm-start", checkpoint, "-tr", "nnUNetTrainerPUNet", "-o", start]) == 0
+    said = capsys.readouterr().out
+    tensors = 4 * 2 * 2  # stages; first convolution and projection; each under two names
+    assert f"copied, the skip's half divided by the gate's openness: {tensors} tensors" in said
+    share = float(re.search(r"logits differ from the checkpoint's by (\S+) of the largest", said)[1])
+    assert share < 1e-5
 
 
 def test_gates_that_remove_voxels_cannot_start_open():

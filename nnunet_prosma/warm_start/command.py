@@ -53,6 +53,7 @@ def warm_start(options: argparse.Namespace) -> str:
     from nnunet_prosma.warm_start.target import (
         build_network,
         first_weight,
+        has_all_outputs,
         smallest_size,
         trained_setup,
         vanilla_network,
@@ -64,7 +65,8 @@ def warm_start(options: argparse.Namespace) -> str:
     trained = trained_setup(checkpoint, options.checkpoint)
     wanted = wanted_setup(trained, options.d, options.p, options.c)
     refuse_misfit(trained, wanted)
-    network = build_network(options.tr, wanted)
+    all_outputs = has_all_outputs(checkpoint["network_weights"])
+    network = build_network(options.tr, wanted, all_outputs)
     same_channels = trained.input_channels == wanted.input_channels
     same_heads = trained.dataset.said.labels == wanted.dataset.said.labels and trained.heads == wanted.heads
     done = transfer(
@@ -75,7 +77,7 @@ def warm_start(options: argparse.Namespace) -> str:
         first_layer=None if same_channels else first_weight(network),
     )
     if same_channels and same_heads:
-        vanilla = vanilla_network(trained)
+        vanilla = vanilla_network(trained, str(checkpoint.get("trainer_name")), all_outputs)
         vanilla.load_state_dict(checkpoint["network_weights"])
         size = smallest_size(trained)
         done.logits_differ_by = largest_difference(vanilla, network, trained.input_channels, size)
@@ -86,7 +88,8 @@ def warm_start(options: argparse.Namespace) -> str:
                 f"{checkpoint.get('trainer_name')} must have trained another network than its plans name"
             )
     write(options, network, done, same_heads)
-    return describe(options, trained, wanted, done, list(allowed_differences(trained, wanted)))
+    how = "the identity (alpha is 0)" if network.decoder.config.residual else None
+    return describe(options, trained, wanted, done, list(allowed_differences(trained, wanted)), how)
 
 
 def write(options: argparse.Namespace, network: Any, done: "Transfer", same_heads: bool) -> None:
@@ -123,16 +126,22 @@ def is_start(path: Path) -> bool:
 
 
 def describe(
-    options: argparse.Namespace, trained: "Setup", wanted: "Setup", done: "Transfer", differences: Sequence[str]
+    options: argparse.Namespace,
+    trained: "Setup",
+    wanted: "Setup",
+    done: "Transfer",
+    differences: Sequence[str],
+    how: str | None = None,
 ) -> str:
+    """how: what the gates are at the start, where they are not open to some share."""
     from nnunet_prosma.gate import OPEN
     from nnunet_prosma.warm_start.open_gates import SLIT
 
-    openness = 1 - SLIT if options.keep_weights else OPEN
+    how = how or f"open to {1 - SLIT if options.keep_weights else OPEN:g}"
     lines = [f"copied unchanged: {_listed(done.copied)}"]
     if done.divided:
         lines.append(f"copied, the skip's half divided by the gate's openness: {_listed(done.divided)}")
-    lines.append(f"new, gates open to {openness:g}: {_listed([k for k in done.new if k.startswith('decoder.gates.')])}")
+    lines.append(f"new, gates {how}: {_listed([k for k in done.new if k.startswith('decoder.gates.')])}")
     if others := [key for key in done.new if not key.startswith("decoder.gates.")]:
         lines.append(f"new, as nnU-Net draws it, since channels or labels differ: {_listed(others)}")
     lines += [f"differs, which is allowed: {difference}" for difference in differences]

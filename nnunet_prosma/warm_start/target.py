@@ -1,5 +1,6 @@
 """The training that a checkpoint comes from, the one that is to start, and the network of each."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ def wanted_setup(trained: Setup, dataset: str | None, plans: str | None, configu
     return planned_setup(dataset, plans or trained.plans.name, configuration)
 
 
-def build_network(trainer: str, setup: Setup) -> GatedNetwork:
-    """The network that this trainer starts with, drawn as nnU-Net draws it, with all of its outputs."""
+def build_network(trainer: str, setup: Setup, deep_supervision: bool = True) -> GatedNetwork:
+    """The network that this trainer starts with, drawn as nnU-Net draws it, with as many outputs as the checkpoint."""
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        network = setup.network(find_trainer(trainer), deep_supervision=True, new=True)
+        network = setup.network(find_trainer(trainer), deep_supervision, new=True)
     if not isinstance(network, GatedNetwork) or not network.decoder.gated():
         raise InputError(
             f"-tr must name a trainer that gates nnU-Net's network, and {trainer} trains a {type(network).__name__}: "
@@ -49,9 +50,15 @@ def build_network(trainer: str, setup: Setup) -> GatedNetwork:
     return network
 
 
-def vanilla_network(setup: Setup) -> nn.Module:
-    """The network without gates, to hold the gated one against."""
-    return setup.network(find_trainer(STOCK), deep_supervision=True)
+def vanilla_network(setup: Setup, trainer: str = STOCK, deep_supervision: bool = True) -> nn.Module:
+    """The network without gates, to hold the gated one against; that of a P-UNET is its trainer's."""
+    ours = setup.network_class.startswith("nnunet_prosma.")
+    return setup.network(find_trainer(trainer if ours else STOCK), deep_supervision)
+
+
+def has_all_outputs(weights: Mapping[str, Any]) -> bool:
+    """A P-UNET that was trained without deep supervision has its last segmentation layer alone."""
+    return any(key.startswith("decoder.seg_layers.0.") for key in weights)
 
 
 def smallest_size(setup: Setup) -> list[int]:
