@@ -14,13 +14,15 @@ from nnunet_prosma.fast import depthwise_cpu, fused
 from nnunet_prosma.gate import GateConfig
 
 depthwise_gpu = pytest.importorskip("nnunet_prosma.fast.depthwise_gpu")
+tl = pytest.importorskip("triton.language")
 
 GEOMETRIES = [
-    ((3, 9, 7), (3, 3, 3), 2, 6),
-    ((1, 13, 7), (1, 3, 3), 4, 80),  # more channels than a program works on
+    ((3, 4, 7), (3, 3, 3), 2, 6),
+    ((1, 7, 5), (1, 3, 3), 4, 80),  # more channels than a program works on
     ((6, 4, 7), (3, 1, 3), 3, 16),
     ((2, 3, 1), (1, 3, 5), 4, 5),  # smaller than the dilation
-    ((1, 66, 64), (1, 3, 3), 1, 3),  # more voxels than a program adds up
+    ((1, 34, 9), (1, 3, 3), 1, 3),  # more rows than a program adds up
+    ((1, 2, 70), (1, 1, 3), 2, 64),  # an interior
 ]
 
 
@@ -42,11 +44,28 @@ def test_values_and_gradients_are_those_of_torchs_convolution(module, size, kern
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
+def test_rows_that_lie_beyond_two_to_the_31_values_are_found():
+    """Three rows of 2^30 values each, of which only those of channel 0 are touched, so that no memory is taken."""
+    height, width, channels = 3, 8, 2**27
+    field, out, grad = (torch.empty(height * width, channels, dtype=torch.float16) for _ in range(3))
+    field[:, 0], grad[:, 0] = torch.arange(1.0, 25.0), 2.0
+    sums, settings = torch.zeros(1), (1, 1, 1, width)  # one tap; a piece is a row
+    tile = (1, True, tl.float32)
+    depthwise_gpu._spread[(height, 1, 1)](
+        field, torch.tensor([3.0]), out, 1, height, width, channels, 1, *settings, *tile
+    )
+    assert torch.equal(out[:, 0], 3 * field[:, 0])
+    depthwise_gpu._kernel_gradient[(1, 1, 1)](
+        grad, field, sums, 1, height, width, 1, channels, 1, *settings, height, *tile
+    )
+    assert sums.item() == 2 * (24 * 25 / 2)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_kernels_add_up_half_precision_in_float32(dtype):
     torch.manual_seed(3)
-    size, channels = (1, 64, 64), 4
-    field, grad = (torch.randn(1, 64 * 64, channels).to(dtype) for _ in range(2))
+    size, channels = (1, 12, 64), 4
+    field, grad = (torch.randn(1, 12 * 64, channels).to(dtype) for _ in range(2))
     kernel = torch.randn(channels, 1, 1, 3, 3).to(dtype)
     wide = (grad.double(), field.double(), kernel.double())
     exact = (depthwise_cpu.spread(*wide[1:], 2, size), *depthwise_cpu.spread_backward(*wide, 2, size))
@@ -73,35 +92,54 @@ def test_the_gated_concatenation_is_the_same_through_the_kernels(conv_op, size, 
 
 
 COMPILE = """
+import re, subprocess, tempfile
+from pathlib import Path
 import triton
+import triton.backends.nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 import triton.language as tl
 from nnunet_prosma.fast import depthwise_gpu
 
-def compiled(kernel, dtype, target, **constants):
-    pointers = {"grad", "field", "kernel", "out"}
-    constants["sum_type"] = tl.float32
+RESOURCES = Path(next(iter(triton.backends.nvidia.__path__))) / "bin" / "cuobjdump"
+
+def compiled(kernel, dtype, target, warps, **constants):
+    pointers = {"grad": dtype, "field": dtype, "out": dtype, "kernel": "fp32", "sums": "fp32"}
+    constants |= {"sum_type": tl.float32, "even": True, "channels_at_once": 16, "kd": 3, "kh": 3, "kw": 3}
     types = {
-        name: "constexpr" if name in constants
-        else f"*{dtype}" if name in pointers
-        else "*fp32" if name == "sums"
-        else "i32"
+        name: "constexpr" if name in constants else f"*{pointers[name]}" if name in pointers else "i32"
         for name in kernel.arg_names
     }
-    return triton.compile(ASTSource(kernel, types, constants), target=target)
+    divisible = {
+        (at,): [["tt.divisibility", 16]]
+        for at, name in enumerate(kernel.arg_names)
+        if name in pointers or name == "channels"
+    }
+    return triton.compile(ASTSource(kernel, types, constants, divisible), target, {"num_warps": warps})
 
 for capability, dtype in ((75, "fp16"), (80, "fp32"), (80, "bf16"), (90, "fp16")):
-    shape = {"kd": 3, "kh": 3, "kw": 3, "voxels_at_once": 256, "channels_at_once": 16}
-    for kernel, more in ((depthwise_gpu._spread, {}), (depthwise_gpu._kernel_gradient, {"voxels_per_sum": 4096})):
-        program = compiled(kernel, dtype, GPUTarget("cuda", capability, 32), **shape, **more)
-        print(kernel.__name__, capability, dtype, len(program.asm["cubin"]))
+    for kernel, warps, more in (
+        (depthwise_gpu._spread, 2, {"across": 128}),
+        (depthwise_gpu._kernel_gradient, 1, {"across": 32, "rows_per_sum": 32}),
+    ):
+        program = compiled(kernel, dtype, GPUTarget("cuda", capability, 32), warps, **more)
+        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+            file.write(program.asm["cubin"])
+            file.flush()
+            used = subprocess.run([RESOURCES, "-res-usage", file.name], capture_output=True, text=True, check=True)
+        print(kernel.__name__, capability, dtype, *re.findall(r"(?:STACK|LOCAL):[0-9]+", used.stdout))
 """
 
 
+@pytest.mark.slow
 def test_the_kernels_compile_for_gpus_from_the_t4_to_the_h200():
-    """To machine code, which needs no GPU: what the interpreter takes and the compiler does not would be seen here."""
+    """To machine code, which needs no GPU: what the interpreter takes and the compiler does not would be seen here.
+
+    Registers that do not fit would be spilled to the stack.
+    """
     surroundings = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, env=surroundings)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 4 * 2
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4 * 2
+    assert {word for line in lines for word in line.split()[3:]} == {"STACK:0", "LOCAL:0"}, done.stdout

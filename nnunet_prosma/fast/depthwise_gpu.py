@@ -3,6 +3,8 @@
 gradient most of all.
 
 Fields have their channels last, so that the channels of a voxel, which share its place and its mask, are read together.
+A program works on a piece of one row of the image: the lines of the kernel then lie wholly inside of the image or
+outside, the taps are unrolled, and only a piece at the end of a row needs masks. Offsets up to the row have 64 bits.
 Sums are in float32, or in float64 if the field is. Shapes as in depthwise_cpu.py, whose functions these stand in for.
 """
 
@@ -16,22 +18,21 @@ from torch import Tensor
 
 CHANNELS = 64
 """Channels that one program works on, at most."""
-VALUES = 4096
+VALUES = 2048
 """Values that one program holds at a time."""
-VOXELS_PER_SUM = 4096
-"""Voxels that one program of the weight gradient adds up."""
+ROWS_PER_SUM = 32
+"""Rows that one program of the weight gradient adds up."""
 
 
 def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
     """The dilated depthwise convolution of a field, of its shape."""
     out = torch.empty_like(field)
-    n, voxels, channels = field.shape
-    block = _block(channels)
-    step = VALUES // block
-    grid = (triton.cdiv(voxels, step), triton.cdiv(channels, block), n)
+    tile = _Tile(field, size, VALUES)
+    grid = (size[0] * size[1] * tile.pieces, tile.channel_blocks, len(field))
     _spread[grid](
-        *(field, _taps_first(kernel), out, *size, channels, dilation, *kernel.shape[2:]),
-        *(step, block, _sum(field)),
+        *(field, _taps_first(kernel, tile.dtype), out, *size, field.shape[2], dilation, *kernel.shape[2:]),
+        *(tile.across, tile.block, tile.even, tile.sum),
+        num_warps=tile.warps,
     )
     return out
 
@@ -40,43 +41,38 @@ def spread_backward(
     grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """The gradients of spread's field and kernel from that of its result."""
-    n, voxels, channels = grad.shape
-    taps, chunks, block = math.prod(kernel.shape[2:]), triton.cdiv(voxels, VOXELS_PER_SUM), _block(channels)
-    dtype = torch.float64 if grad.dtype == torch.float64 else torch.float32
-    sums = torch.empty(n, chunks, taps, channels, dtype=dtype, device=grad.device)
-    grid = (taps, triton.cdiv(channels, block), n * chunks)
+    n, _, channels = grad.shape
+    tile = _Tile(field, size, VALUES // 4)
+    parts = triton.cdiv(size[0] * size[1], ROWS_PER_SUM)
+    lines, taps = kernel.shape[2] * kernel.shape[3], math.prod(kernel.shape[2:])
+    sums = torch.empty(n, parts, taps, channels, dtype=tile.dtype, device=grad.device)
+    grid = (lines, tile.channel_blocks, n * parts)
     _kernel_gradient[grid](
-        *(grad, field, sums, *size, chunks, channels, dilation, *kernel.shape[2:]),
-        *(VALUES // block, VOXELS_PER_SUM, block, _sum(grad)),
+        *(grad, field, sums, *size, parts, channels, dilation, *kernel.shape[2:]),
+        *(tile.across, ROWS_PER_SUM, tile.block, tile.even, tile.sum),
+        num_warps=tile.warps,
     )
     grad_kernel = sums.sum((0, 1)).t().reshape(kernel.shape).to(kernel.dtype)
     return spread(grad, kernel.flip(2, 3, 4), dilation, size), grad_kernel
 
 
-def _taps_first(kernel: Tensor) -> Tensor:
-    """(C, 1, kD, kH, kW) -> (kD * kH * kW, C)."""
-    return kernel.flatten(1).t().contiguous()
+class _Tile:
+    """What one program works on: so many voxels across a row, and so many channels."""
+
+    def __init__(self, field: Tensor, size: Sequence[int], values: int) -> None:
+        channels = field.shape[2]
+        self.block = min(int(triton.next_power_of_2(channels)), CHANNELS)
+        self.across = min(int(triton.next_power_of_2(size[2])), max(values // self.block, 1))
+        self.even = channels % self.block == 0
+        self.pieces, self.channel_blocks = triton.cdiv(size[2], self.across), triton.cdiv(channels, self.block)
+        self.warps = max(1, min(4, self.block * self.across // 1024))
+        is_double = field.dtype == torch.float64
+        self.dtype, self.sum = (torch.float64, tl.float64) if is_double else (torch.float32, tl.float32)
 
 
-def _block(channels: int) -> int:
-    return min(int(triton.next_power_of_2(channels)), CHANNELS)
-
-
-def _sum(field: Tensor) -> "tl.dtype":
-    return tl.float64 if field.dtype == torch.float64 else tl.float32
-
-
-@triton.jit
-def _shifted(voxel, tap, depth, height, width, dilation, kd: tl.constexpr, kh: tl.constexpr, kw: tl.constexpr):
-    """Index of each voxel's neighbour under a tap of the kernel, and whether it lies in the image."""
-    dz = (tap // (kh * kw) - kd // 2) * dilation
-    dy = (tap // kw % kh - kh // 2) * dilation
-    dx = (tap % kw - kw // 2) * dilation
-    z = voxel // (height * width) + dz
-    y = voxel // width % height + dy
-    x = voxel % width + dx
-    inside = (z >= 0) & (z < depth) & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    return (z * height + y) * width + x, inside & (voxel < depth * height * width)
+def _taps_first(kernel: Tensor, dtype: torch.dtype) -> Tensor:
+    """(C, 1, kD, kH, kW) -> (kD * kH * kW, C), in the precision of the sums."""
+    return kernel.flatten(1).t().to(dtype).contiguous()
 
 
 @triton.jit
@@ -92,24 +88,44 @@ def _spread(
     kd: tl.constexpr,
     kh: tl.constexpr,
     kw: tl.constexpr,
-    voxels_at_once: tl.constexpr,
+    across: tl.constexpr,
     channels_at_once: tl.constexpr,
+    even: tl.constexpr,
     sum_type: tl.constexpr,
 ):
     """out[p, c] = sum over taps of kernel[tap, c] * field[p + tap, c], zero outside of the image."""
-    voxel = tl.program_id(0) * voxels_at_once + tl.arange(0, voxels_at_once)
+    pieces = tl.cdiv(width, across)
+    row = tl.program_id(0) // pieces
+    start = tl.program_id(0) % pieces * across
+    z, y = row // height, row % height
+    x = start + tl.arange(0, across)
     channel = tl.program_id(1) * channels_at_once + tl.arange(0, channels_at_once)
+    exists = (channel < channels)[None, :]
+    place = x[:, None] * channels + channel[None, :]
     sample = tl.program_id(2).to(tl.int64) * depth * height * width * channels
-    exists = channel < channels
-    total = tl.zeros((voxels_at_once, channels_at_once), sum_type)
-    for tap in range(kd * kh * kw):
-        place, inside = _shifted(voxel, tap, depth, height, width, dilation, kd, kh, kw)
-        mask = inside[:, None] & exists[None, :]
-        value = tl.load(field + sample + place[:, None] * channels + channel[None, :], mask=mask, other=0)
-        weight = tl.load(kernel + tap * channels + channel, mask=exists, other=0)
-        total += value.to(sum_type) * weight.to(sum_type)[None, :]
-    mask = (voxel < depth * height * width)[:, None] & exists[None, :]
-    tl.store(out + sample + voxel[:, None] * channels + channel[None, :], total.to(out.dtype.element_ty), mask=mask)
+    reach = (kw // 2) * dilation
+    is_interior = (start >= reach) & (start + across + reach <= width) & even
+    total = tl.zeros((across, channels_at_once), sum_type)
+    for i in tl.static_range(kd):
+        for j in tl.static_range(kh):
+            above, beside = z + (i - kd // 2) * dilation, y + (j - kh // 2) * dilation
+            if (above >= 0) & (above < depth) & (beside >= 0) & (beside < height):
+                line = field + sample + (above * height + beside).to(tl.int64) * width * channels
+                taps = kernel + (i * kh + j) * kw * channels + channel[None, :]
+                if is_interior:
+                    for k in tl.static_range(kw):
+                        value = tl.load(line + (k - kw // 2) * dilation * channels + place)
+                        weight = tl.load(taps + k * channels)
+                        total = tl.fma(value.to(sum_type), tl.broadcast_to(weight, total.shape), total)
+                else:
+                    for k in tl.static_range(kw):
+                        at = x + (k - kw // 2) * dilation
+                        mask = ((at >= 0) & (at < width))[:, None] & exists
+                        value = tl.load(line + (k - kw // 2) * dilation * channels + place, mask=mask, other=0)
+                        weight = tl.load(taps + k * channels, mask=exists, other=0)
+                        total = tl.fma(value.to(sum_type), tl.broadcast_to(weight, total.shape), total)
+    target = out + sample + row.to(tl.int64) * width * channels + place
+    tl.store(target, total.to(out.dtype.element_ty), mask=(x < width)[:, None] & exists)
 
 
 @triton.jit
@@ -120,30 +136,52 @@ def _kernel_gradient(
     depth,
     height,
     width,
-    chunks,
+    parts,
     channels,
     dilation,
     kd: tl.constexpr,
     kh: tl.constexpr,
     kw: tl.constexpr,
-    voxels_at_once: tl.constexpr,
-    voxels_per_sum: tl.constexpr,
+    across: tl.constexpr,
+    rows_per_sum: tl.constexpr,
     channels_at_once: tl.constexpr,
+    even: tl.constexpr,
     sum_type: tl.constexpr,
 ):
-    """sums[sample, chunk, tap, c] = sum over the chunk's voxels p of grad[p, c] * field[p + tap, c]."""
-    tap = tl.program_id(0)
+    """sums[sample, part, tap, c] = sum over the part's voxels p of grad[p, c] * field[p + tap, c], for the taps of one
+    of the kernel's lines: they share the gradient, and each is summed over the program's threads once."""
+    i, j = tl.program_id(0) // kh, tl.program_id(0) % kh
     channel = tl.program_id(1) * channels_at_once + tl.arange(0, channels_at_once)
+    exists = (channel < channels)[None, :]
     part = tl.program_id(2)
-    sample = (part // chunks).to(tl.int64) * depth * height * width * channels
-    exists = channel < channels
-    total = tl.zeros((channels_at_once,), sum_type)
-    for start in range(0, voxels_per_sum, voxels_at_once):
-        voxel = part % chunks * voxels_per_sum + start + tl.arange(0, voxels_at_once)
-        place, inside = _shifted(voxel, tap, depth, height, width, dilation, kd, kh, kw)
-        mask = inside[:, None] & exists[None, :]
-        value = tl.load(field + sample + place[:, None] * channels + channel[None, :], mask=mask, other=0)
-        slope = tl.load(grad + sample + voxel[:, None] * channels + channel[None, :], mask=mask, other=0)
-        total += tl.sum(value.to(sum_type) * slope.to(sum_type), 0)
-    place = (part.to(tl.int64) * (kd * kh * kw) + tap) * channels
-    tl.store(sums + place + channel, total, mask=exists)
+    sample = (part // parts).to(tl.int64) * depth * height * width * channels
+    first = part % parts * rows_per_sum
+    reach = (kw // 2) * dilation
+    totals = ()
+    for _ in tl.static_range(kw):
+        totals = totals + (tl.zeros((across, channels_at_once), sum_type),)  # noqa: RUF005 (Triton knows no stars)
+    for step in range(rows_per_sum):
+        row = first + step
+        above, beside = row // height + (i - kd // 2) * dilation, row % height + (j - kh // 2) * dilation
+        exists_here = (above >= 0) & (above < depth) & (beside >= 0) & (beside < height)
+        if exists_here & (row < depth * height):
+            here = grad + sample + row.to(tl.int64) * width * channels
+            line = field + sample + (above * height + beside).to(tl.int64) * width * channels
+            for start in range(0, width, across):
+                x = start + tl.arange(0, across)
+                place = x[:, None] * channels + channel[None, :]
+                slope = tl.load(here + place, mask=(x < width)[:, None] & exists, other=0).to(sum_type)
+                is_interior = (start >= reach) & (start + across + reach <= width) & even
+                sofar = totals
+                totals = ()
+                for k in tl.static_range(kw):
+                    shift = (k - kw // 2) * dilation
+                    if is_interior:
+                        value = tl.load(line + shift * channels + place)
+                    else:
+                        mask = ((x + shift >= 0) & (x + shift < width))[:, None] & exists
+                        value = tl.load(line + shift * channels + place, mask=mask, other=0)
+                    totals = totals + (tl.fma(value.to(sum_type), slope, sofar[k]),)  # noqa: RUF005
+    target = sums + (part.to(tl.int64) * (kd * kh) + tl.program_id(0)) * kw * channels + channel
+    for k in tl.static_range(kw):
+        tl.store(target + k * channels, tl.sum(totals[k], 0), mask=channel < channels)

@@ -76,7 +76,7 @@ def _is_as_built(gate: ProSMAGate, skip_channels: int, signal_channels: int) -> 
         and len(branches) == len(gate.config.dilations)
         and len({branch.weight.shape for branch in branches}) == 1
         and {*branches[0].weight.shape[2:]} <= {1, gate.config.kernel_size}
-        and all(_is_projection(*layer, dimensions) for layer in layers)
+        and all(_is_projection(*layer, dimensions=dimensions) for layer in layers)
         and all(_is_branch(b, d, latent, dimensions) for b, d in zip(branches, gate.config.dilations, strict=True))
     )
 
