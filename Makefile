@@ -1,5 +1,5 @@
-# make demo, make test, make lint, make site, make figures, make clean. To set: PYTHON=python3.12, VENV=folder, DEMO_ARGS="-o folder --epochs 3",
-# PYTEST_ARGS="-k gate". The package is installed anew whenever a source has changed.
+# make demo, make test, make gpu-test, make lint, make site, make figures, make clean. To set: PYTHON=python3.12,
+# VENV=folder, DEMO_ARGS="-o folder --epochs 3", PYTEST_ARGS="-k gate". The package is installed anew whenever a source has changed.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,13 +7,17 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 SOURCES := setup.py setup.cfg pyproject.toml README.md $(shell find nnunet_prosma trainers architectures -name '*.py')
 
-.PHONY: demo test lint site figures clean
+.PHONY: demo test gpu-test lint site figures clean
 
 demo: $(VENV)/installed
 	$(BIN)/nnunet-prosma demo $(DEMO_ARGS)
 
 test: $(VENV)/installed-test
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+# writes gpu-test.md; says so and ends where there is no GPU
+gpu-test: $(VENV)/installed
+	$(BIN)/python benchmarks/gpu_test.py
 
 # mypy runs in the folder of the environment, where it sees the installed package: here it would miss the mapped folders
 lint: $(VENV)/installed-test

@@ -19,6 +19,8 @@ SETTINGS = {
     "default": GateConfig(lam=0.3),
     "spatial only": GateConfig(lam=0.3, channel=False),
     "hard removal": GateConfig(lam=0.3, removal="hard"),
+    "residual": GateConfig(lam=0.3, residual=True),
+    "residual, spatial only": GateConfig(lam=0.3, residual=True, channel=False),
     "others": GateConfig(lam=0.3, dilations=(1, 3), kernel_size=5, latent_reduction=1),
 }
 SHAPES = [
@@ -48,16 +50,16 @@ def test_in_float32_it_agrees_to_rounding(conv_op):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # opcheck's own
-@pytest.mark.parametrize("settings", ["spatial only", "hard removal"])
+@pytest.mark.parametrize("settings", ["spatial only", "residual"])
 def test_the_operators_keep_torchs_rules_for_operators(settings):
     """Fake tensors as the real ones, registered gradients, nothing changed in place, the same under compilation."""
     config = SETTINGS[settings]
     gate, skip, signal = gate_and_inputs(nn.Conv2d, (9, 7), 3, config)
     parameters = dict(gate.named_parameters())
-    names = parameter_names(len(config.dilations), config.channel)
+    names = parameter_names(len(config.dilations), config.channel, config.residual)
     assert sorted(names) == sorted(parameters)
     values = [parameters[name] for name in names]
-    given = (signal, skip, values, list(config.dilations), config.channel, config.removal == "hard")
+    given = (signal, skip, values, list(config.dilations), config.channel, config.removal == "hard", config.residual)
     assert set(torch.library.opcheck(_concatenate, given).values()) == {"SUCCESS"}
 
 
@@ -92,7 +94,7 @@ def test_in_half_precision_with_wide_parameters_it_is_as_close_as_autocast(dtype
 
     def concatenate(gate, skip, signal):
         values = [parameters[name] for name in names]
-        return _concatenate(signal.to(dtype), skip.to(dtype), values, [1, 2, 4], True, False)[0]
+        return _concatenate(signal.to(dtype), skip.to(dtype), values, [1, 2, 4], True, False, False)[0]
 
     def autocast(gate, skip, signal):
         with torch.autocast("cpu", dtype):

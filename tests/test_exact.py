@@ -16,6 +16,7 @@ from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate
 SETTINGS = {
     "2D": (nn.Conv2d, (9, 7), 3, GateConfig(lam=0.3)),
     "3D, anisotropic": (nn.Conv3d, (4, 6, 5), (1, 3, 3), GateConfig(lam=0.3, removal="hard", channel=False)),
+    "residual": (nn.Conv2d, (9, 7), 3, GateConfig(lam=0.3, residual=True)),
 }
 
 

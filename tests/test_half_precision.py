@@ -36,7 +36,7 @@ def inputs(scale, dtype):
 def fused(gate, skip, signal):
     """The operator on what autocast would give it; a CPU takes it only without autocast."""
     values = [value.detach() for value in values_of(gate)]
-    return _concatenate(signal, skip, values, [1, 2, 4], True, gate.config.removal == "hard")[0]
+    return _concatenate(signal, skip, values, [1, 2, 4], True, gate.config.removal == "hard", False)[0]
 
 
 def under_autocast(path):

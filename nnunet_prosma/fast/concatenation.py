@@ -157,8 +157,6 @@ def lasting_obstacle(gate: ProSMAGate | AttentionGate, device: torch.device) -> 
         return "the fused path is for ProSMA gates"
     if not gate.config.spatial:
         return "the fused path is for gates with a spatial part"
-    if gate.config.residual:
-        return "the fused path is for gates that are not residual"
     if gate.config.norm != "none":
         return "the fused path is for gates without a norm"
     if device.type not in PRECISIONS:

@@ -73,6 +73,7 @@ def _is_as_built(gate: ProSMAGate, skip_channels: int, signal_channels: int) -> 
     return (
         type(gate.norm) is nn.Identity
         and gate.theta.ndim == 1
+        and (not gate.config.residual or gate.alpha.ndim == 0)
         and len(branches) == len(gate.config.dilations)
         and len({branch.weight.shape for branch in branches}) == 1
         and {*branches[0].weight.shape[2:]} <= {1, gate.config.kernel_size}

@@ -1,6 +1,6 @@
 """The gated concatenation as one operator that keeps little more than the network keeps anyway.
 
-What it computes is ``torch.cat((g, gate(x, g)), 1)`` for a ProSMA gate; the gate's own forward stays the definition,
+What it computes is ``torch.cat((g, gate(x, g)), 1)`` for a ProSMA gate. The gate's own forward stays the definition,
 and the tests hold this against it. What differs:
 
 - Autograd keeps the skip x, the concatenation (which holds g) and psi. The latent fields are computed again in the
@@ -35,7 +35,7 @@ CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}
 """Samples are taken together until a latent field has as many values: a pass over fewer is mostly overhead, and on a
 CPU more do not stay in its caches."""
 
-GATE = "Tensor[] values, int[] dilations, bool channel, bool hard"
+GATE = "Tensor[] values, int[] dilations, bool channel, bool hard, bool residual"
 SCHEMA = f"(Tensor signal, Tensor skip, {GATE}) -> (Tensor, Tensor)"
 BACKWARD_SCHEMA = f"(Tensor grad_out, Tensor skip, Tensor out, Tensor psi, {GATE}) -> Tensor[]"
 """Of the operators; torch before 2.7 cannot read them from the functions' signatures."""
@@ -48,7 +48,13 @@ def fused_concatenation(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> Tenso
     if torch.is_autocast_enabled(device):
         skip, signal = (tensor.to(torch.get_autocast_dtype(device)) for tensor in (skip, signal))
     out, _ = _concatenate(
-        signal, skip, values_of(gate), list(config.dilations), config.channel, config.removal == "hard"
+        signal,
+        skip,
+        values_of(gate),
+        list(config.dilations),
+        config.channel,
+        config.removal == "hard",
+        config.residual,
     )
     return out
 
@@ -61,25 +67,33 @@ def values_of(gate: ProSMAGate) -> list[Tensor]:
     if gate.config.channel:
         first, last = gate.mlp[0], gate.mlp[2]
         values += [first.weight, first.bias, last.weight, last.bias]
+    if gate.config.residual:
+        values.append(gate.alpha)
     return values
 
 
-def parameter_names(branches: int, channel: bool) -> tuple[str, ...]:
+def parameter_names(branches: int, channel: bool, residual: bool = False) -> tuple[str, ...]:
     """Of a gate with so many branches, in the order in which the operators take them."""
     where = ("theta", "skip_proj.weight", "signal_proj.weight", "signal_proj.bias", "fuse.weight", "fuse.bias")
     scales = tuple(f"branches.{m}.weight" for m in range(branches))
     what = ("mlp.0.weight", "mlp.0.bias", "mlp.2.weight", "mlp.2.bias") if channel else ()
-    return (*where, "psi.weight", "psi.bias", *scales, *what)
+    return (*where, "psi.weight", "psi.bias", *scales, *what, *(("alpha",) if residual else ()))
 
 
 @torch.library.custom_op("nnunet_prosma::gated_concatenation", mutates_args=(), schema=SCHEMA)
 def _concatenate(
-    signal: Tensor, skip: Tensor, values: list[Tensor], dilations: list[int], channel: bool, hard: bool
+    signal: Tensor,
+    skip: Tensor,
+    values: list[Tensor],
+    dilations: list[int],
+    channel: bool,
+    hard: bool,
+    residual: bool,
 ) -> tuple[Tensor, Tensor]:
     """The concatenation, and psi (B, 1, P)."""
-    field = _Field(values, dilations, channel, hard, skip)
+    field = _Field(values, dilations, channel, hard, residual, skip)
     g, x = signal.contiguous().flatten(2), skip.contiguous().flatten(2)
-    out, psi = _empty(signal, skip, values, dilations, channel, hard)
+    out, psi = _empty(signal, skip, values, dilations, channel, hard, residual)
     y = out.flatten(2)
     y[:, : g.shape[1]] = g
     c = field.what(field.context(g))[-1].to(x.dtype) if channel else None
@@ -88,12 +102,20 @@ def _concatenate(
         gated = torch.mul(x[part], psi[part], out=y[part, g.shape[1] :])
         if c is not None:
             gated.mul_(c[part].unsqueeze(2))
+        if residual:
+            gated.sub_(x[part]).mul_(field.alpha).add_(x[part])
     return out, psi
 
 
 @_concatenate.register_fake
 def _empty(
-    signal: Tensor, skip: Tensor, values: list[Tensor], dilations: list[int], channel: bool, hard: bool
+    signal: Tensor,
+    skip: Tensor,
+    values: list[Tensor],
+    dilations: list[int],
+    channel: bool,
+    hard: bool,
+    residual: bool,
 ) -> tuple[Tensor, Tensor]:
     out = skip.new_empty(skip.shape[0], signal.shape[1] + skip.shape[1], *skip.shape[2:])
     return out, skip.new_empty(skip.shape[0], 1, math.prod(skip.shape[2:]))
@@ -109,13 +131,16 @@ def _concatenate_backward(
     dilations: list[int],
     channel: bool,
     hard: bool,
+    residual: bool,
 ) -> list[Tensor]:
     """The gradients of the signal, the skip and the values."""
-    field = _Field(values, dilations, channel, hard, skip)
+    field = _Field(values, dilations, channel, hard, residual, skip)
     x, y = skip.contiguous().flatten(2), out.contiguous().flatten(2)
     g = y[:, : y.shape[1] - x.shape[1]]
     grad_g, grad_y = grad_out.flatten(2).split([g.shape[1], x.shape[1]], 1)
-    grad_signal, grad_skip, *grad_values = _empty_gradients(grad_out, skip, out, psi, values, dilations, channel, hard)
+    grad_signal, grad_skip, *grad_values = _empty_gradients(
+        grad_out, skip, out, psi, values, dilations, channel, hard, residual
+    )
     to_g, to_x = grad_signal.flatten(2), grad_skip.flatten(2)
     grads = dict(zip(field.parameters, (grad.zero_() for grad in grad_values), strict=True))
     context = field.context(g)
@@ -125,8 +150,14 @@ def _concatenate_backward(
         p, by_channel = psi[part], c[part].unsqueeze(1).to(x.dtype)  # (n, 1, P), (n, 1, Cx)
         product = torch.mul(grad_y[part], x[part], out=field.room("product", *grad_y[part].shape))
         grad_c[part] = torch.bmm(p, product.transpose(1, 2)).squeeze(1)
+        if residual:  # product is that of the output so far; the gate's is alpha times as large
+            grads["alpha"] += (grad_c[part] * c[part]).sum() - product.sum(dtype=c.dtype)
+            product.mul_(field.alpha)
+            grad_c[part] *= field.alpha
         grad_logit = torch.bmm(by_channel, product).mul_(p).mul_(1 - p)  # zero where removed: psi is zero there
         torch.mul(grad_y[part], p, out=to_x[part]).mul_(by_channel.transpose(1, 2))
+        if residual:
+            to_x[part].sub_(grad_y[part]).mul_(field.alpha).add_(grad_y[part])
         to_g[part] = grad_g[part]
         field.backward(x[part], g[part], grad_logit, to_x[part], to_g[part], grads)
     if channel:
@@ -144,6 +175,7 @@ def _empty_gradients(
     dilations: list[int],
     channel: bool,
     hard: bool,
+    residual: bool,
 ) -> list[Tensor]:
     grad_signal = skip.new_empty(skip.shape[0], out.shape[1] - skip.shape[1], *skip.shape[2:])
     return [grad_signal, skip.new_empty(skip.shape), *(value.new_empty(value.shape) for value in values)]
@@ -159,12 +191,13 @@ def _gradients(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Any, ...]:
     if is_itself_transformed(grad_out):
         signal = out[:, : out.shape[1] - skip.shape[1]]
         of_signal, of_gated = grad_out.tensor_split([signal.shape[1]], 1)
-        run = partial(definition, dilations=ctx.settings[0], channel=ctx.settings[1], hard=ctx.settings[2])
+        dilations, channel, hard, residual = ctx.settings
+        run = partial(definition, dilations=dilations, channel=channel, hard=hard, residual=residual)
         grad_skip, grad_signal, *grads = differentiable_gradients(run, [skip, signal, *values], of_gated)
         grad_signal = grad_signal + of_signal
     else:
         grad_signal, grad_skip, *grads = _concatenate_backward(grad_out, skip, out, psi, values, *ctx.settings)
-    return grad_signal, grad_skip, grads, None, None, None
+    return grad_signal, grad_skip, grads, None, None, None, None
 
 
 class _Conv2d(nn.Conv2d):
@@ -178,7 +211,7 @@ class _Conv3d(nn.Conv3d):
 
 
 def definition(
-    skip: Tensor, signal: Tensor, *values: Tensor, dilations: list[int], channel: bool, hard: bool
+    skip: Tensor, signal: Tensor, *values: Tensor, dilations: list[int], channel: bool, hard: bool, residual: bool
 ) -> Tensor:
     """The gated skip by the gate's own forward, for a gate with these values."""
     kernel, conv_op = values[8].shape[2:], (_Conv3d if skip.ndim == 5 else _Conv2d)
@@ -186,13 +219,14 @@ def definition(
         channel=channel,
         dilations=tuple(dilations),
         removal="hard" if hard else "soft",
+        residual=residual,
         kernel_size=max(kernel),
         latent_reduction=skip.shape[1] + 1,  # so that the latent channels are the least that there may be
         min_channels=len(values[0]),
     )
     with torch.device("meta"):
         gate = ProSMAGate(conv_op, skip.shape[1], signal.shape[1], tuple(kernel), config)
-    named = dict(zip(parameter_names(len(dilations), channel), values, strict=True))
+    named = dict(zip(parameter_names(len(dilations), channel, residual), values, strict=True))
     half = skip.dtype != values[0].dtype
     with torch.autocast(skip.device.type, skip.dtype) if half else nullcontext():
         return functional_call(gate, named, (skip, signal))
@@ -205,9 +239,15 @@ class _Field:
     """The gate's arithmetic on the weights as matrices, forward and backward."""
 
     def __init__(
-        self, values: Sequence[Tensor], dilations: Sequence[int], channel: bool, hard: bool, skip: Tensor
+        self,
+        values: Sequence[Tensor],
+        dilations: Sequence[int],
+        channel: bool,
+        hard: bool,
+        residual: bool,
+        skip: Tensor,
     ) -> None:
-        self.parameters = dict(zip(parameter_names(len(dilations), channel), values, strict=True))
+        self.parameters = dict(zip(parameter_names(len(dilations), channel, residual), values, strict=True))
         self.hard = hard
         self.size = tuple(skip.shape[2:]) if skip.ndim == 5 else (1, *skip.shape[2:])
         self.depthwise: Any = _depthwise(skip.device)
@@ -220,6 +260,7 @@ class _Field:
         self.branches = list(zip(dilations, kernels, fuse.split(len(fuse), 1), strict=True))
         """Dilation, kernel (Ca, 1, kD, kH, kW) and share of phi (Ca, Ca) of each branch."""
         self.lam = F.softplus(self.parameters["theta"])
+        self.alpha = at_work["alpha"] if residual else None
         self.samples_at_once = max(1, CHUNK[skip.device.type] // (math.prod(self.size) * len(self.lam)))
         self.rooms: dict[str, Tensor] = {}
 

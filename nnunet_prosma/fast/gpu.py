@@ -132,7 +132,12 @@ def key_of(gate: ProSMAGate, shape: Sequence[int], device: torch.device, compile
             f"cuda {torch.version.cuda}",
             *("x".join(map(str, shape)), f"signal {gate.signal_proj.weight.shape[1]}"),
             f"latent {len(gate.theta)}, dilations {list(gate.config.dilations)}, kernels {kernels}",
-            *(gate.config.removal, f"channel {gate.config.channel}", "compiled" if compiled else "eager"),
+            *(
+                gate.config.removal,
+                f"residual {gate.config.residual}",
+                f"channel {gate.config.channel}",
+                "compiled" if compiled else "eager",
+            ),
         ]
     )
 
