@@ -2,10 +2,11 @@
 
 nnU-Net copies each tensor of the file but those named ``.seg_layers.``, and hands all to the network's load_state_dict.
 A tensor keeps its Python attributes through torch.save and torch.load, so one of the gates' tensors carries the
-segmentation layers along, and the gated network finds them there.
+segmentation layers along, and the gated network finds them there; and the settings of the gates, which are lost else.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 HEADS = ".seg_layers."
 CARRIER = "decoder.gates.0."
 ATTRIBUTE = "nnunet_prosma_seg_layers"
+SETTINGS = "nnunet_prosma_gate"
 
 
 def with_heads(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -32,3 +34,14 @@ def carried_heads(weights: Mapping[str, object]) -> dict[str, Tensor]:
             if isinstance(heads, dict) and all(isinstance(head, torch.Tensor) for head in heads.values()):
                 return heads
     return {}
+
+
+def carry_settings(weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
+    """Let one of the weights tell the gates' settings."""
+    setattr(weights[next(key for key in weights if key.startswith(CARRIER))], SETTINGS, dict(settings))
+
+
+def carried_settings(weights: Mapping[str, object]) -> dict[str, Any] | None:
+    """What carry_settings gave along; None for any other weights."""
+    found = (getattr(value, SETTINGS, None) for key, value in weights.items() if key.startswith(CARRIER))
+    return next((settings for settings in found if isinstance(settings, dict)), None)

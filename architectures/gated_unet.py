@@ -10,7 +10,7 @@ from typing import Any
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet, ResidualUNet
 from torch import Tensor, nn
 
-from nnunet_prosma.architectures.carried_heads import carried_heads
+from nnunet_prosma.architectures.carried_heads import carried_heads, carried_settings
 from nnunet_prosma.decoder import GatedDecoder, told_settings
 from nnunet_prosma.gate import GateConfig, start_gate
 
@@ -70,7 +70,8 @@ class GatedNetwork(nn.Module):
     def refuse_other_settings(self, state_dict: Mapping[str, Any]) -> None:
         """Some settings change what a gate computes, but none of its tensors' names or shapes."""
         try:
-            theirs = told_settings(state_dict) or self.untold
+            carried = carried_settings(state_dict)  # by a warm start
+            theirs = GateConfig.of(carried) if carried else told_settings(state_dict) or self.untold
         except ValueError as error:
             raise RuntimeError(f"the checkpoint's gates are of another version of nnunet-prosma: {error}") from None
         if theirs and (differing := theirs.differences(self.decoder.config)):

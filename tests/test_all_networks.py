@@ -117,7 +117,7 @@ def trained(request, tmp_path, monkeypatch):
 def test_inspect_and_a_bundle_predict_as_nnunets_predictor(trained, tmp_path):
     from nnunet_prosma.bundle.command import write_model
     from nnunet_prosma.bundle.models import find_models
-    from nnunet_prosma.bundle.network import build
+    from nnunet_prosma.bundle.network import build, read_setup
 
     folder, dimensions = trained
     data = torch.from_numpy(np.random.RandomState(1).standard_normal((1, 4, 40, 48)).astype(np.float32))
@@ -133,8 +133,8 @@ def test_inspect_and_a_bundle_predict_as_nnunets_predictor(trained, tmp_path):
         assert torch.equal(ours, predicted[0])
     (model,) = find_models([folder], ["0"], "checkpoint_final.pth")
     write_model(tmp_path / "bundled", model)
-    plans, dataset = (json.loads((tmp_path / "bundled" / f).read_text()) for f in ("plans.json", "dataset.json"))
-    network = build(plans, model.configuration, dataset)
+    plans = json.loads((tmp_path / "bundled" / "plans.json").read_text())
+    network = build(read_setup(tmp_path / "bundled", model.configuration))
     weights = torch.load(tmp_path / "bundled" / "fold_0" / "checkpoint_final.pth", weights_only=True)
     network.load_state_dict(weights["network_weights"])
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from copy import deepcopy
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_
 from nnunet_prosma.benchmark.contender import TRAINERS, Contender, contender
 from nnunet_prosma.benchmark.measure import measure
 from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
-from nnunet_prosma.benchmark.setting import PRESETS, from_file, from_preset
+from nnunet_prosma.benchmark.setting import PRESETS, Setting, from_file, from_preset
 from nnunet_prosma.benchmark.timing import interleaved, middle_and_spread, ratio_by_round
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.errors import InputError
@@ -320,3 +321,12 @@ def _arguments(setting):
         module, _, name = kwargs[key].rpartition(".")
         kwargs[key] = getattr(sys.modules[module], name)
     return {"input_channels": 1, "num_classes": 3, "deep_supervision": True, **kwargs}
+
+
+def test_stages_hold_for_the_dense_gate_too_and_only_they_are_told(setting):
+    plans = deepcopy(setting.plans)
+    plans["configurations"][setting.configuration]["architecture"]["arch_kwargs"]["gate"] = {"stages": 1}
+    fewer = Setting(setting.name, plans, setting.configuration, setting.dataset_json)
+    for name in ("prosma", "attention"):
+        network = contender(name, fewer, CPU).network
+        assert len(decoder_stages(network, 1, (16, 16, 16))) == len(network.decoder.gated()) == 1

@@ -8,10 +8,11 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from fixtures_v0_1 import GATED, folder_of, make_model
 from networks import both_dimensions, build, every_network, image
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
 from nnunet_prosma import command
 from nnunet_prosma.architectures import ProSMAUNet
-from nnunet_prosma.architectures.carried_heads import carried_heads, with_heads
+from nnunet_prosma.architectures.carried_heads import carried_heads, carry_settings, with_heads
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import file_made_whole
@@ -163,6 +164,17 @@ def test_the_segmentation_layers_come_along_where_nnunet_leaves_them_out(tmp_pat
         more_classes.state_dict() | {key: value for key, value in loaded.items() if ".seg_layers." not in key}
     )
     assert "for another number of classes" in capsys.readouterr().out
+
+
+def test_a_start_is_for_gates_of_its_own_settings(tmp_path, capsys):
+    """Through nnU-Net's -pretrained_weights, which goes by names and shapes."""
+    network = build(ProSMAUNet, 2)
+    weights = {key: value.clone() for key, value in network.state_dict().items()}
+    carry_settings(weights, network.decoder.config.to_dict())
+    torch.save({"network_weights": weights}, tmp_path / "start.pth")
+    load_pretrained_weights(build(ProSMAUNet, 2, gate={"lam": 0.1}), str(tmp_path / "start.pth"))
+    with pytest.raises(RuntimeError, match=r"trained with other settings .*norm 'none' instead of 'instance'"):
+        load_pretrained_weights(build(ProSMAUNet, 2, gate={"norm": "instance"}), str(tmp_path / "start.pth"))
 
 
 def test_what_differs_between_two_networks_is_named():

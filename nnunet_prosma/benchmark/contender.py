@@ -136,6 +136,6 @@ def _plans_for(name: str, setting: Setting) -> Setting:
         gate = architecture["arch_kwargs"].pop("gate", None) or {}
         architecture["network_class_name"] = f"{vanilla.__module__}.{vanilla.__qualname__}"
         if name == "attention":
-            sizes = {key: gate[key] for key in ("latent_reduction", "min_channels") if key in gate}
+            sizes = {key: gate[key] for key in ("latent_reduction", "min_channels", "stages") if key in gate}
             architecture["arch_kwargs"]["gate"] = sizes
     return Setting(setting.name, plans, setting.configuration, setting.dataset_json)

@@ -130,7 +130,7 @@ def write_model(folder: Path, model: "Model") -> dict[str, Any]:
     import json
 
     from nnunet_prosma.bundle.facts import mean_dice, scores
-    from nnunet_prosma.bundle.network import build, plans_with_network
+    from nnunet_prosma.bundle.network import build, plans_with_network, read_setup
     from nnunet_prosma.bundle.weights import FILE, convert_checkpoint, read_weights
     from nnunet_prosma.host.checkpoints import require_fit
 
@@ -139,13 +139,13 @@ def write_model(folder: Path, model: "Model") -> dict[str, Any]:
         for fold in model.folds
     ]
     plans = plans_with_network(model.plans, model.configuration, model.dataset_json, checkpoints[0]["trainer"])
-    network = build(plans, model.configuration, model.dataset_json)
-    for fold in model.folds:
-        require_fit(network, read_weights(folder / f"fold_{fold}" / FILE)["network_weights"], model.checkpoint(fold))
     (folder / "plans.json").write_text(json.dumps(plans, indent=1) + "\n")
     for name in ("dataset.json", "dataset_fingerprint.json"):
         if (model.folder / name).is_file():
             shutil.copyfile(model.folder / name, folder / name)
+    network = build(read_setup(folder, model.configuration))
+    for fold in model.folds:
+        require_fit(network, read_weights(folder / f"fold_{fold}" / FILE)["network_weights"], model.checkpoint(fold))
     return {
         "name": model.name,
         "configuration": model.configuration,

@@ -96,12 +96,15 @@ def write(options: argparse.Namespace, network: Any, done: "Transfer", same_head
     import torch
 
     from nnunet_prosma import __version__
-    from nnunet_prosma.architectures.carried_heads import with_heads
+    from nnunet_prosma.architectures.carried_heads import carry_settings, with_heads
     from nnunet_prosma.files import file_made_whole
 
     weights = {key: value.clone() for key, value in network.state_dict().items()}
+    if same_heads:
+        weights = with_heads(weights)
+    carry_settings(weights, network.decoder.config.to_dict())
     start = {
-        "network_weights": with_heads(weights) if same_heads else weights,
+        "network_weights": weights,
         "warm_start": {
             "nnunet_prosma": __version__,
             "from": options.checkpoint.name,
