@@ -1,15 +1,10 @@
-"""A study on a Slurm cluster: one test through a real Slurm of one node, the others with pretended commands."""
+"""A study on a Slurm cluster, with pretended commands; test_study_cluster.py goes through a real one."""
 
-import json
 import os
 import re
-import signal
 import subprocess
-import time
 
 import pytest
-import yaml
-from slurm import AVAILABLE, NEEDED, slurm
 
 from nnunet_prosma.command import main
 from nnunet_prosma.errors import InputError
@@ -21,95 +16,6 @@ from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm, Study, read
 
 ARMS = {"vanilla": "nnUNetTrainerShort", "gated": "nnUNetTrainerProSMAShort"}
-STUDY = {
-    "title": "Vanilla and gated",
-    "dataset": 9,
-    "configuration": "3d_fullres",
-    "folds": [0, 1],
-    "compare": ["--tables-only"],
-    "arms": [{"row": row, "trainer": trainer} for row, trainer in ARMS.items()],
-}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not AVAILABLE, reason=NEEDED)
-def test_an_array_survives_a_signal_a_kill_and_a_failing_node_and_its_table_is_whole(toy, tmp_path):
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    out, holds = tmp_path / "out", tmp_path / "holds"
-    holds.mkdir()
-    names = [f"{trainer}_{fold}" for fold in STUDY["folds"] for trainer in ARMS.values()]
-    for name in names:
-        (holds / name).touch()
-    with slurm(tmp_path / "slurm") as conf:
-        toy_env = {
-            **toy.environment(),
-            "nnUNet_results": str(tmp_path / "results"),
-            "SLURM_CONF": conf,
-            "SHORT_TRAINER_EPOCHS": "3",
-            "SHORT_TRAINER_SAVES_EVERY": "50",
-            "SHORT_TRAINER_HOLDS": str(holds),
-            "OMP_NUM_THREADS": "1",
-        }
-        (tmp_path / "results").mkdir()
-
-        def run(*words, status=0):
-            done = subprocess.run([*map(str, words)], env=toy_env, capture_output=True, text=True, cwd=tmp_path)
-            assert done.returncode == status, (words, done.stdout, done.stderr)
-            return done.stdout
-
-        def until(what, *further):
-            """Requeued jobs are held for two minutes, which is lifted; all else is the cluster's."""
-            for _ in range(6000):
-                for line in run("squeue", "-h", "-r", "-o", "%A|%r").splitlines():
-                    job, _, reason = line.partition("|")
-                    if reason in ("BeginTime", "JobHeldUser"):
-                        subprocess.run(
-                            ["scontrol", "update", f"jobid={job}", "StartTime=now"], env=toy_env, check=False
-                        )
-                if what():
-                    return
-                time.sleep(0.3)
-            logs = "".join(path.read_text() for path in sorted((out / "slurm" / "logs").glob("*")))
-            raise AssertionError(run("squeue") + logs)
-
-        def held(*expected):
-            return lambda: all((holds / f"{name}.held").exists() for name in expected)
-
-        study = [toy.python.with_name("nnunet-prosma"), "study", "study.yaml", "-o", "out"]
-        options = ["--sbatch=-c 1", "-device", "cpu", "--checkpoint-every", "0"]
-        said = run(*study, *options, "--slurm")
-        array = re.search(r"job (\d+): 4 runs, sbatch --array=1,2,3,4 ", said)[1]
-        assert re.search(r"job \d+: the table, when these have ended", said)
-
-        until(held(*names[:2]))
-        lock = json.loads((out / "runs" / f"{ARMS['gated']}__nnUNetPlans__3d_fullres__fold_0.lock").read_text())
-        assert lock["job"]
-        for process in (lock["process"], lock["training"]):  # the batch script, and what it started
-            os.kill(process, signal.SIGKILL)
-        run("scancel", "-b", "-s", "USR1", f"{array}_1")
-
-        until(held(*names[2:]))
-        (node,) = run("sinfo", "-h", "-N", "-o", "%N").split()
-        run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-        run("scontrol", "update", f"nodename={node}", "state=resume")
-
-        until(lambda: not run("squeue", "-h").strip())
-    table = (out / "table.md").read_text()
-    assert "Not finished" not in table
-    for row in ARMS:
-        assert re.search(rf"^\| {row} \| – \| – \|.*\| 0, 1 \|$", table, re.MULTILINE)
-    for name in names:
-        trainer, _, fold = name.rpartition("_")
-        folder = tmp_path / "results" / "Dataset009_Toy" / f"{trainer}__nnUNetPlans__3d_fullres" / f"fold_{fold}"
-        log = "".join(path.read_text() for path in sorted(folder.glob("training_log_*.txt")))
-        epochs = re.findall(r": Epoch (\d+) *\n", log)
-        ended = len(re.findall(r": Epoch time: ", log))
-        assert ended == 3, name  # no epoch is trained twice
-        assert epochs == (["0", "1", "2"] if name == names[0] else ["0", "1", "1", "2"]), name  # one was cut off
-        record = json.loads((out / "runs" / f"{trainer}__nnUNetPlans__3d_fullres__fold_{fold}.json").read_text())
-        assert record["restarts"] == 1, record
-        assert record["attempts"][1]["epochs_before"] == (2 if name == names[0] else 1)
-    assert record["attempts"][0]["state"] == "running"  # its node failed, so nobody wrote its end
 
 
 @pytest.fixture

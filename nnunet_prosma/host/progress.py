@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_prosma.files import read_json
+from nnunet_prosma.host.marks import read_marks
 from nnunet_prosma.host.trained import BEST, FINAL, LATEST
 from nnunet_prosma.host.training_log import read_training_logs
-
-MARKS = "checkpoints.json"
-"""Beside nnU-Net's checkpoints: how many epochs each of them holds, where ours wrote it."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ def _kept(folder: Path, name: str) -> float:
     """By our mark beside it; else what nnU-Net's own saving tells of the file: nothing but that it is there."""
     if not (folder / name).is_file():
         return 0
-    marks = folder / MARKS
-    mark = read_json(marks).get(name, {}) if marks.is_file() else {}
+    mark = read_marks(folder).get(name, {})
     return float(mark.get("epochs", 0)) + mark.get("iterations", 0) / mark.get("of_iterations", 1)
 
 

@@ -6,7 +6,6 @@ is too short for the rest of the epoch, the checkpoint is of the midst of it, an
 """
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -15,8 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from nnunet_prosma.files import write_json
-from nnunet_prosma.host.progress import MARKS
+from nnunet_prosma.host.marks import mark, read_marks
 from nnunet_prosma.host.trained import LATEST
 
 STOPPED = 75
@@ -101,6 +99,8 @@ def _save_checkpoint(original: Any, saver: Saver) -> Any:
             temporary.parent.mkdir(exist_ok=True)
         original(self, str(temporary))
         if self.local_rank == 0 and temporary.is_file():
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # a node that fails loses what only its memory held
             os.replace(temporary, path)
             mark(path, self.current_epoch + 1, 0)
             saver.longest_saving_s = max(saver.longest_saving_s, saver.clock() - began)
@@ -110,24 +110,6 @@ def _save_checkpoint(original: Any, saver: Saver) -> Any:
             temporary.parent.rmdir()
 
     return save_checkpoint
-
-
-def mark(path: Path, epochs: int, iterations: int, of: int = 1) -> None:
-    """iterations: already done, of those of the epoch that follows."""
-    marks = read_marks(path.parent)
-    stat = path.stat()
-    done = {"epochs": epochs, "iterations": iterations, "of_iterations": of}
-    marks[path.name] = {**done, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    marks = {name: of for name, of in marks.items() if (path.parent / name).is_file()}
-    write_json(path.parent / MARKS, marks)
-
-
-def read_marks(folder: Path) -> dict[str, dict[str, int]]:
-    try:
-        marks = json.loads((folder / MARKS).read_text())
-    except (OSError, ValueError):
-        return {}
-    return marks if isinstance(marks, dict) else {}
 
 
 def _load_checkpoint(original: Any, saver: Saver) -> Any:
