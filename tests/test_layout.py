@@ -22,7 +22,7 @@ KNOWS_NNUNET = {"host", "trainers", "architectures"}
 FLAT_AT_MOST = 16
 LINES_AT_MOST = 300
 
-STILL_IMPORTING_NNUNET = {"bundle.facts", "bundle.network", "bundle.postprocessing", "benchmark.setting"}
+STILL_IMPORTING_NNUNET = {"bundle.network", "bundle.postprocessing", "benchmark.setting"}
 """Still to be moved to host/: the reading of postprocessing.pkl, and what presets are planned by."""
 STILL_LONG = {"nnunet_prosma/fast/fused.py"}
 

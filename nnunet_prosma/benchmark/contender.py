@@ -12,6 +12,7 @@ from nnunet_prosma import trainers
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.architectures.twins import gated_twin, vanilla_twin
 from nnunet_prosma.benchmark.setting import Setting
+from nnunet_prosma.errors import InputError
 from nnunet_prosma.fast.gpu import choose_paths
 from nnunet_prosma.host.silent_trainer import input_channels, nnUNetTrainer, silent_trainer
 from nnunet_prosma.trainers.paths import gate_shapes
@@ -45,13 +46,17 @@ class Contender:
         if network is None:
             to_train = getattr(trainer, "to_train", lambda configuration: configuration)
             configuration = to_train(trainer.configuration_manager)
-            network = trainer.build_network_architecture(
-                trainer.plans_manager,
-                configuration,
-                self.input_channels,
-                trainer.label_manager.num_segmentation_heads,
-                trainer.enable_deep_supervision,
-            )
+            try:
+                network = trainer.build_network_architecture(
+                    trainer.plans_manager,
+                    configuration,
+                    self.input_channels,
+                    trainer.label_manager.num_segmentation_heads,
+                    trainer.enable_deep_supervision,
+                )
+            except Exception as error:  # whatever the class that the plans name makes of these arguments
+                about = " ".join(str(error).split()) or type(error).__name__
+                raise InputError(f"{setting.name}: the network of {setting.configuration}: {about}") from error
         self.network = network.to(trainer.device)
         self.compiled = trainer._do_i_compile()
         if isinstance(network, GatedNetwork):

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnunet_prosma.bundle.models import Model
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.files import read_json
+from nnunet_prosma.host.datasets import optional_folder
+from nnunet_prosma.host.prepared import preprocessed_case
+from nnunet_prosma.host.trained import Fold
 
 
 @dataclass(frozen=True)
@@ -33,24 +35,18 @@ def json_of(path: Path) -> dict[str, Any]:
 
 def scores(model: Model) -> list[Score] | None:
     """None unless every bundled fold has been validated."""
-    cases: list[dict[Any, Any]] = []
-    for fold in model.folds:
-        summary = model.folder / f"fold_{fold}" / "validation" / "summary.json"
-        if not summary.is_file():
-            return None
-        cases += [case["metrics"] for case in load_summary_json(str(summary))["metric_per_case"]]
-    names = {_key(value): name for name, value in model.dataset_json["labels"].items()}
+    folds = [Fold(model.folder / f"fold_{fold}") for fold in model.folds]
+    if not all(fold.validated for fold in folds):
+        return None
+    cases = [case.values for fold in folds for case in fold.validated_cases()]
+    names = model.trained.labels
     found = []
     for key in cases[0] if cases else ():
-        dice = np.array([case[key]["Dice"] for case in cases], float)
+        dice = np.array([case[key].dice for case in cases if key in case], float)
         defined = dice[~np.isnan(dice)]
         mean = float(defined.mean()) if defined.size else float("nan")
         found.append(Score(names.get(key, str(key)), mean, len(dice), int(np.isnan(dice).sum())))
     return found
-
-
-def _key(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def mean_dice(found: Sequence[Score] | None) -> float | None:
@@ -88,24 +84,19 @@ def sparsity(network: nn.Module, patch: Tensor) -> list[tuple[str, float, float]
 
 def validation_patch(model: Model) -> Tensor | None:
     """The middle of the first preprocessed case that the first fold validated, if nnU-Net's folders still hold it."""
-    from nnunetv2.paths import nnUNet_preprocessed
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-
-    if not nnUNet_preprocessed.is_set():
+    preprocessed, setup = optional_folder("nnUNet_preprocessed"), model.trained.setup
+    if preprocessed is None:
         return None
-    configuration = PlansManager(model.plans).get_configuration(model.configuration)
-    folder = Path(str(nnUNet_preprocessed)) / model.plans["dataset_name"] / configuration.data_identifier
-    ending = model.dataset_json["file_ending"]
+    folder = preprocessed / setup.plans.dataset / setup.manager.data_identifier
+    ending = setup.dataset.file_ending
     validated = sorted((model.folder / f"fold_{model.folds[0]}" / "validation").glob(f"*{ending}"))
     cases = [name for path in validated if (folder / f"{(name := path.name.removesuffix(ending))}.b2nd").is_file()]
     if not cases:
         return None
-    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-
-    data = torch.from_numpy(np.asarray(nnUNetDatasetBlosc2(str(folder), cases[:1]).load_case(cases[0])[0][:])).float()
-    if len(configuration.patch_size) == 2:
+    data = torch.from_numpy(preprocessed_case(folder, cases[0])).float()
+    if len(setup.patch_size) == 2:
         data = data[:, data.shape[1] // 2]
-    for axis, size in enumerate(configuration.patch_size, 1):
+    for axis, size in enumerate(setup.patch_size, 1):
         missing = max(0, size - data.shape[axis])
         data = F.pad(data, [0, 0] * (data.ndim - 1 - axis) + [0, missing])
         data = data.narrow(axis, (data.shape[axis] - size) // 2, size)

@@ -1,6 +1,5 @@
 """Folders of predictions instead of trainings: a test set, an ensemble of nnU-Net's, or another tool's answers."""
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,8 @@ from nnunet_prosma.compare.fairness import Finding, some
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.labels import LabelKey
+from nnunet_prosma.host.measured import measure, reader_for
 from nnunet_prosma.host.plans import Setup
-from nnunet_prosma.host.schema import Measured
 from nnunet_prosma.host.summaries import ValidatedCase, read_summary
 from nnunet_prosma.host.trained import Fold, TrainedFolder
 
@@ -146,49 +145,6 @@ def cases_of(folder: Path, truth: Path | None, described: Dataset, processes: in
     if absent := sorted(predicted - true):
         raise InputError(f"{truth} must hold the ground truth of {some([n.removesuffix(ending) for n in absent])}")
     return measure(folder, truth, described, min(processes, len(predicted)))
-
-
-def measure(folder: Path, truth: Path, described: Dataset, processes: int) -> list[ValidatedCase]:
-    """By nnU-Net's own function, case by case, as nnUNetv2_evaluate_folder does it."""
-    from nnunetv2.evaluation.evaluate_predictions import compute_metrics
-
-    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(described.file_ending))
-    reader, keys = reader_for(described, truth / names[0]), list(described.labels)
-    tasks = [(str(truth / n), str(folder / n), reader, keys, described.ignore_label) for n in names]
-    try:
-        if processes == 1:
-            found = [compute_metrics(*task) for task in tasks]
-        else:
-            with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                found = pool.starmap(compute_metrics, tasks)
-    except (RuntimeError, ValueError, IndexError, OSError, AssertionError) as error:
-        raise InputError(
-            f"{folder} cannot be measured against {truth} ({' '.join(str(error).split())[:200]}): each prediction "
-            f"must be readable, and have the size of its truth"
-        ) from None
-    return [
-        ValidatedCase(
-            folder / name,
-            truth / name,
-            {
-                key: Measured(float(v["Dice"]), float(v["IoU"]), float(v["n_ref"]), float(v["n_pred"]))
-                for key, v in case["metrics"].items()
-            },
-        )
-        for name, case in zip(names, found, strict=True)
-    ]
-
-
-def reader_for(described: Dataset, example: Path) -> Any:
-    """nnU-Net's reader for these files."""
-    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
-
-    try:
-        return determine_reader_writer_from_dataset_json(
-            described.content, str(example) if example.is_file() else None, verbose=False
-        )()
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"{described.source}: nnU-Net has no reader for {described.file_ending} ({error})") from None
 
 
 def about_predictions(runs: Sequence[TrainedFolder], truth: Path | None) -> Iterator[Finding]:

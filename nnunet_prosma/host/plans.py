@@ -220,4 +220,4 @@ def resolved(
 
 
 def _are_sizes(values: Any, axes: int) -> bool:
-    return len(values) == axes and all(isinstance(v, int) and v >= 1 for v in values)
+    return len(values) == axes and all(type(v) is int and v >= 1 for v in values)

@@ -1,9 +1,11 @@
-"""What trainings that start together would race to make: the splits, and the data unpacked."""
+"""Preprocessed data, and what trainings that start together would race to make: the splits, and the data unpacked."""
 
 import contextlib
 import io
 import tempfile
 from pathlib import Path
+
+import numpy as np
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_text
@@ -33,3 +35,10 @@ def unpack(folder: Path) -> None:
         infer_dataset_class(str(folder)).unpack_dataset(
             str(folder), overwrite_existing=False, num_processes=default_num_processes, verify=True
         )
+
+
+def preprocessed_case(folder: Path, name: str) -> np.ndarray:
+    """(channels, *size), of data in nnU-Net's newer format."""
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+    return np.asarray(nnUNetDatasetBlosc2(str(folder), [name]).load_case(name)[0][:])
