@@ -87,10 +87,12 @@ def test_every_option_is_explained_and_every_example_is_shown_and_parses(name, c
 
 
 def test_flags_that_several_commands_have_mean_the_same_everywhere():
-    """nnU-Net's own spelling for what nnU-Net has too."""
-    metavars = {}
+    """As nnU-Net spells them. -device is chosen alike, but container measures for a platform with a GPU."""
+    metavars, devices = {}, {}
     for command_ in command.SUBCOMMANDS.values():
         for action in import_module(command_.module).parser()._actions:
+            if "-device" in action.option_strings:
+                devices.setdefault(action.default, set()).add(command_.module.split(".")[1])
             for flag in {"-d", "-c", "-tr", "-p", "-f"} & {*action.option_strings}:
                 metavars.setdefault(flag, set()).add(action.metavar)
     assert metavars == {
@@ -100,6 +102,7 @@ def test_flags_that_several_commands_have_mean_the_same_everywhere():
         "-p": {"PLANS"},
         "-f": {"FOLD"},
     }
+    assert devices == {None: {"demo", "study", "inspect", "benchmark", "bundle"}, "cuda": {"container"}}
 
 
 def test_a_progress_bar_is_silent_when_asked_and_in_a_file(capsys, monkeypatch):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_prosma.arguments import add_quiet, command_parser, number_above
+from nnunet_prosma.arguments import add_device, add_quiet, command_parser, number_above
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files.leftovers import taken
 
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         "-step_size", type=number_above(0, most=1), default=0.5, help="as in nnU-Net; default: %(default)s"
     )
     parser.add_argument("--disable_tta", action="store_true", help="no mirroring, as in nnU-Net")
-    parser.add_argument("-device", default="cuda", choices=("cuda", "cpu", "mps"), help="default: %(default)s")
+    add_device(parser)
     parser.add_argument("--not_on_device", action="store_true", help="gather logits in the main memory, as in nnU-Net")
     parser.add_argument("--continue_prediction", action="store_true", help="leave out cases that are in -o already")
     add_quiet(parser, "--disable_progress_bar")
@@ -43,12 +43,11 @@ def main(arguments: Sequence[str]) -> int:
     from nnunet_prosma.host.devices import choose_device
 
     manifest = read_manifest(options.bundle)
-    choose_device(options.device)
     how = How(
         folds=options.folds,
         step_size=options.step_size,
         mirroring=not options.disable_tta,
-        device=options.device,
+        device=choose_device(options.device),
         on_device=not options.not_on_device,
         progress=not options.quiet,
     )
