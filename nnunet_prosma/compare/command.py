@@ -24,11 +24,27 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     from nnunet_prosma.files import folder_made_whole
 
+    if options.across:
+        return over_data_sets(options)
     runs = runs_asked_for(options)
     with folder_made_whole(options.output, "compare", kept=(CACHE,)) as folder:
         analysis = compare(options, runs, folder)
     for verdict in analysis.verdicts.values():
         print(verdict.sentence)
+    print(options.output / "report.html")
+    return 0
+
+
+def over_data_sets(options: argparse.Namespace) -> int:
+    from nnunet_prosma.compare.across import across, read_reports, sentence
+    from nnunet_prosma.compare.across_report import write_across
+    from nnunet_prosma.files import folder_made_whole
+
+    found = across(read_reports(options.across))
+    with folder_made_whole(options.output, "compare") as folder:
+        write_across(found, folder, plots=not options.tables_only)
+    for one in found:
+        print(sentence(one))
     print(options.output / "report.html")
     return 0
 

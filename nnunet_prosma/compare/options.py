@@ -54,6 +54,13 @@ def parser() -> argparse.ArgumentParser:
     add("--predictions", nargs="+", type=Path, metavar="FOLDER", help=HELP["predictions"])
     add("--truth", type=Path, metavar="FOLDER", help="ground truth of --predictions, files of the same names")
     add("-djfile", type=Path, metavar="FILE", help="dataset.json of --predictions (default: beside them, or the truth)")
+    add(
+        "--across",
+        nargs="+",
+        type=Path,
+        metavar="REPORT",
+        help="one page over reports of this command, a data set each",
+    )
     add("-o", "--output", type=Path, required=True, metavar="REPORT", help="folder for the report")
     add("-p", "--plans", nargs="+", metavar="PLANS", default=["nnUNetPlans"], help="plans name: one, or one each")
     add("-f", "--folds", nargs="+", metavar="FOLD", help="folds (default: all folds of the split)")
@@ -90,6 +97,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def check(options: argparse.Namespace) -> None:
+    if options.across:
+        if options.folders or options.run or options.predictions:
+            raise InputError("--across takes reports that are made already, and no runs")
+        return
     if sum(map(bool, (options.folders, options.run, options.predictions))) > 1:
         raise InputError("give either DATASET CONFIGURATION TRAINER TRAINER, or --folders, or --predictions, not both")
     if options.predictions:

@@ -11,7 +11,7 @@ from nnunet_prosma.statistics.crossed import Crossed
 from nnunet_prosma.statistics.median import median_interval
 from nnunet_prosma.statistics.sign_flip import DIGITS
 from nnunet_prosma.statistics.signed_rank import SignedRank, signed_rank
-from nnunet_prosma.statistics.studentised import Interval
+from nnunet_prosma.statistics.studentised import Interval, standard_error
 
 CLUSTERED = SignedRank(0, None, None, "no test: cases belong together")
 
@@ -42,6 +42,7 @@ class Row:
     median_difference: float | None
     mean_interval: Interval | None
     median_interval: Interval | None
+    error: float | None
     test: Test
     crossed: Crossed | None
     trainings: tuple[int, int]
@@ -101,6 +102,7 @@ def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -
     better = np.round(metric.better * d, DIGITS)
     labels = slice(None) if column.label == MEAN else table.labels.index(column.label)
     present = int((table.n_ref[:, labels] > 0).reshape(len(table.cases), -1).any(1).sum())
+    units = None if table.clusters is None else np.array(table.clusters)[column.cases]
     clusters = len({table.clusters[i] for i in column.cases}) if table.clusters is not None else None
     return Row(
         baseline=table.runs[0],
@@ -118,6 +120,7 @@ def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -
         median_difference=float(np.median(d)) if some else None,
         mean_interval=inference.interval,
         median_interval=median_interval(d) if clusters is None else None,
+        error=inference.crossed.error if inference.crossed else standard_error(d, units),
         test=inference.test,
         crossed=inference.crossed,
         trainings=(len(column.trainings[0]), len(column.trainings[1])) if column.trainings else (1, 1),

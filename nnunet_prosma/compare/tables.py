@@ -39,7 +39,7 @@ def cases_csv(table: CaseTable) -> str:
                 values = [_cell(table.values[m.name][r, c, k]) for m in table.metrics]
                 masks = MASKS.get((n_ref == 0, n_pred == 0), "")
                 rows.append([case, table.folds[c], label, run, *values, f"{n_ref:.0f}", f"{n_pred:.0f}", masks])
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def challenger_csv(table: CaseTable, metric: Metric) -> str:
@@ -50,7 +50,7 @@ def challenger_csv(table: CaseTable, metric: Metric) -> str:
         for c, case in enumerate(table.cases):
             for r, run in enumerate(table.runs):
                 rows.append([label, case, run, _cell(values[r, c, k]) if counted[r, c, k] else "NA"])
-    return _csv(rows)
+    return csv_text(rows)
 
 
 def summary(analysis: Analysis) -> dict[str, Any]:
@@ -97,6 +97,7 @@ def row_summary(row: Row) -> dict[str, Any]:
         "baseline_values": asdict(row.spreads[0]) if row.spreads else None,
         "candidate_values": asdict(row.spreads[1]) if row.spreads else None,
         "mean_difference": row.mean_difference,
+        "error": row.error,
         "mean_interval": asdict(row.mean_interval) if row.mean_interval else None,
         "median_difference": row.median_difference,
         "median_interval": asdict(row.median_interval) if row.median_interval else None,
@@ -138,7 +139,7 @@ def _cell(value: float) -> str:
     return repr(float(value)) if np.isfinite(value) else ""
 
 
-def _csv(rows: list[list[str]]) -> str:
+def csv_text(rows: list[list[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from nnunet_prosma.statistics.sign_flip import unit_sums
-from nnunet_prosma.statistics.studentised import LEVEL, Interval
+from nnunet_prosma.statistics.studentised import LEVEL, Interval, standard_error
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,8 @@ def crossed(first: np.ndarray, second: np.ndarray, units: np.ndarray | None = No
     one unit count as one draw. None: nothing varies.
     """
     d = second.mean(0) - first.mean(0)
-    sums = unit_sums(np.stack([d, np.ones_like(d)], axis=1), units)
-    n = len(sums)
-    residuals = sums[:, 0] - d.mean() * sums[:, 1]
-    cases = n / (n - 1) * float((residuals**2).sum()) / len(d) ** 2
+    cases = (standard_error(d, units) or 0.0) ** 2
+    n = len(d) if units is None else len(np.unique(units))
     arms = [(*_training_variance(arm), len(arm)) for arm in (first, second)]
     trainings = sum(max(0.0, variance - of_cases) / count for variance, of_cases, count in arms)
     freedom = sum((variance / count) ** 2 / (count - 1) for variance, _, count in arms)

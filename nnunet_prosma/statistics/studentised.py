@@ -60,6 +60,16 @@ def mean_intervals(
     return found
 
 
+def standard_error(differences: np.ndarray, units: np.ndarray | None = None) -> float | None:
+    """Of the mean over cases, where units are drawn whole; None below two units."""
+    sums = unit_sums(np.stack([differences, np.ones_like(differences)], axis=1), units)
+    n = len(sums)
+    if n < 2:
+        return None
+    residuals = sums[:, 0] - differences.mean() * sums[:, 1]
+    return float(np.sqrt(n / (n - 1) * (residuals**2).sum()) / len(differences))
+
+
 def _statistics(residuals: np.ndarray, size: np.ndarray, seed: int, resamples: int) -> Iterator[np.ndarray]:
     """|mean*| / se* of each resample of the residuals; infinite where a resample has a mean but no spread."""
     n = len(residuals)
