@@ -11,6 +11,7 @@ from torch import nn
 from nnunet_prosma import trainers
 from nnunet_prosma.architectures import ProSMAUNet, PUNet
 from nnunet_prosma.decoder import describe_gates, gates_of
+from nnunet_prosma.fast.concatenation import gated_concatenation
 from nnunet_prosma.gate import GateConfig, ProSMAGate
 
 CANDIDATES = {
@@ -50,9 +51,6 @@ def test_a_residual_gate_lets_in_a_share_alpha_of_what_the_plain_one_does(settin
 
 @pytest.mark.parametrize("path", ["reference", "recomputed", "fused"])
 def test_a_residual_gate_is_the_same_by_every_path(path, monkeypatch):
-    """The fused one does not serve it yet, and says so."""
-    from nnunet_prosma.fast.concatenation import gated_concatenation
-
     torch.manual_seed(2)
     gate = ProSMAGate(nn.Conv2d, 6, 6, 3, GateConfig(residual=True)).double()
     gate.alpha.data.fill_(-0.4)
@@ -61,11 +59,7 @@ def test_a_residual_gate_is_the_same_by_every_path(path, monkeypatch):
     expected = torch.cat((signal, gate(skip, signal)), 1)
     gradients = torch.autograd.grad(expected.square().sum(), weights)
     monkeypatch.setenv("NNUNET_PROSMA_PATH", path)
-    if path == "fused":
-        with pytest.warns(UserWarning, match="gates that are not residual"):
-            out = gated_concatenation(gate, skip, signal)
-    else:
-        out = gated_concatenation(gate, skip, signal)
+    out = gated_concatenation(gate, skip, signal)
     torch.testing.assert_close(out, expected)
     torch.testing.assert_close(torch.autograd.grad(out.square().sum(), weights), gradients)
 
