@@ -22,8 +22,6 @@ KNOWS_NNUNET = {"host", "trainers", "architectures"}
 FLAT_AT_MOST = 16
 LINES_AT_MOST = 300
 
-STILL_IMPORTING_NNUNET = {"bundle.network", "bundle.postprocessing", "benchmark.setting"}
-"""Still to be moved to host/: the reading of postprocessing.pkl, and what presets are planned by."""
 STILL_LONG = {"nnunet_prosma/fast/fused.py"}
 
 
@@ -124,7 +122,7 @@ def test_only_the_host_and_what_nnunet_builds_itself_import_nnunet():
         and not module.endswith(("predictor", "planner"))
         and any(part(name) == "nnunetv2" for name in imports(path))
     ]
-    assert set(wrong) == STILL_IMPORTING_NNUNET
+    assert wrong == []
 
 
 def test_nothing_imports_in_a_circle():

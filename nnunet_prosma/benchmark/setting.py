@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
-
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.datasets import planned_setup
 from nnunet_prosma.host.plans import Plans, Setup
+from nnunet_prosma.host.topology import strides_and_kernels
 
 LABELS = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1, "lesion": 2}, "file_ending": ".nii.gz"}
 """Of the presets, and of a plans file without a dataset.json beside it: one channel, two structures."""
@@ -81,7 +80,7 @@ def from_preset(name: str, other_patch: Sequence[int] | None = None) -> Setting:
     if other_patch is not None and len(other_patch) == len(patch):
         patch = tuple(other_patch)
     dimensions, residual = len(patch), len(blocks) > 1
-    _, strides, kernels, _, _ = get_pool_and_conv_props(spacing, patch, 4, 999999)
+    strides, kernels = strides_and_kernels(spacing, patch)
     stages = len(strides)
     if stages < 2:
         raise InputError(f"--patch {' '.join(map(str, patch))} is too small for a U-Net; it takes 8 along some axis")
@@ -140,7 +139,9 @@ def from_dataset(dataset: str, configuration: str, plans_name: str) -> Setting:
 
 
 def _of(setup: Setup) -> Setting:
-    setup.said, setup.strides, setup.labels  # noqa: B018 - what is wrong with them is said now
+    setup.said, setup.labels  # noqa: B018 - what is wrong with them is said now
+    if "strides" in setup.said.architecture.arch_kwargs:
+        setup.strides  # noqa: B018 - as above; networks of other kinds have none
     resolved = deepcopy(setup.manager.configuration)
     plans = {**setup.plans.content, "configurations": {setup.configuration: resolved}}
     return Setting(setup.plans.source, plans, setup.configuration, setup.dataset.content)

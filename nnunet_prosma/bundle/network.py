@@ -6,9 +6,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
@@ -16,6 +13,7 @@ from nnunet_prosma.bundle.allowed import require_allowed
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.plans import Plans, Setup
+from nnunet_prosma.host.stand_ins import FromPlans
 from nnunet_prosma.host.trainers import find_trainer
 
 
@@ -32,49 +30,24 @@ def read_setup(folder: Path, configuration: str) -> Setup:
 def build(setup: Setup) -> nn.Module:
     """As the plans alone have it, by nnU-Net's own function; for inference."""
     require_allowed(setup)
-    return setup.network(_FromPlans, deep_supervision=False).eval()
-
-
-class _FromPlans:
-    """Builds as nnU-Net's own trainer does, but draws no weights, since those of a training follow."""
-
-    @staticmethod
-    def build_network_architecture(
-        plans: PlansManager, configuration: ConfigurationManager, channels: int, heads: int, deep_supervision: bool
-    ) -> nn.Module:
-        network: nn.Module = get_network_from_plans(
-            configuration.network_arch_class_name,
-            configuration.network_arch_init_kwargs,
-            configuration.network_arch_init_kwargs_req_import,
-            channels,
-            heads,
-            allow_init=False,
-            deep_supervision=deep_supervision,
-        )
-        return network
+    return setup.network(FromPlans, deep_supervision=False).eval()
 
 
 def plans_with_network(
     plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any], trainer: str
 ) -> dict[str, Any]:
     """A copy of the plans whose architecture is what the trainer builds from them, with the gates' settings."""
-    manager = PlansManager(deepcopy(dict(plans)))
-    configured = manager.get_configuration(configuration)
-    trained = find_trainer(trainer).build_network_architecture(
-        manager,
-        configured,
-        determine_num_input_channels(manager, configured, dict(dataset_json)),
-        manager.get_label_manager(dict(dataset_json)).num_segmentation_heads,
-        False,
-    )
-    architecture = deepcopy(configured.configuration["architecture"])
+    described = Dataset.of(dict(dataset_json), "dataset.json")
+    setup = Setup(Plans.of(deepcopy(dict(plans)), "plans.json"), configuration, described)
+    trained = setup.network(find_trainer(trainer), deep_supervision=False)
+    architecture = deepcopy(setup.manager.configuration["architecture"])
     if isinstance(trained, GatedNetwork):
         kind = type(trained)
         architecture["network_class_name"] = f"{kind.__module__}.{kind.__qualname__}"
         architecture["arch_kwargs"]["gate"] = trained.decoder.config.to_dict()
     resolved = deepcopy(dict(plans))
     resolved["configurations"][configuration]["architecture"] = architecture
-    again = build(Setup(Plans.of(resolved, "plans.json"), configuration, Dataset.of(dataset_json, "dataset.json")))
+    again = build(Setup(Plans.of(resolved, "plans.json"), configuration, described))
     if type(again) is not type(trained) or _shapes(again) != _shapes(trained):
         raise InputError(
             f"the trainer {trainer} builds a {type(trained).__name__} that its plans do not name, and a bundle holds "

@@ -77,7 +77,7 @@ def _plain(value: Any) -> Any:
 
 def steps(content: list[dict[str, Any]]) -> tuple[list[Callable[..., Any]], list[dict[str, Any]]]:
     """As nnU-Net's apply_postprocessing takes them. A region is a tuple there, several labels are a list."""
-    from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
+    from nnunet_prosma.host.export import remove_all_but_largest_component_from_segmentation
 
     checked(content, list[Step], "postprocessing")
     return [remove_all_but_largest_component_from_segmentation] * len(content), [

@@ -1,9 +1,12 @@
-"""From the network's geometry back into the image's own, by nnU-Net's own function."""
+"""From the network's geometry back into the image's own, and what is removed there, by nnU-Net's own functions."""
 
 from typing import Any
 
 import torch
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
+
+__all__ = ["into_image", "remove_all_but_largest_component_from_segmentation"]
 
 
 def into_image(

@@ -187,7 +187,6 @@ class Setup:
 
         A network that cannot be built is an InputError.
         """
-        self.strides  # noqa: B018 - wrong ones are a sentence here, and anything in the network
         try:
             to_train = getattr(trainer, "to_train", None) if new else None
             manager = to_train(self.manager) if to_train else self.manager

@@ -8,6 +8,7 @@
   inspect's network gives maps behind the logits.
 - TrainerThatSplits, for the nnUNetTrainer of nnUNetTrainer.do_split (training/nnUNetTrainer/nnUNetTrainer.py): study
   writes splits_final.json before trainings race on it.
+- FromPlans, for the nnUNetTrainer class whose build_network_architecture makes a network: a bundle has no trainer.
 
 Classes of ours that nnU-Net builds or calls as its own inherit from nnU-Net's, and stand elsewhere: trainers and
 networks (trainers/, architectures/), planners (plan/planner.py), inspect's predictor (inspect/predictor.py) and the
@@ -18,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
-    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 
 class MapsNotLabels:
@@ -103,3 +104,24 @@ class TrainerThatSplits:
 
     def print_to_log_file(self, *words: Any) -> None:
         pass
+
+
+class FromPlans:
+    """Builds as nnU-Net's own trainer does, but draws no weights, since those of a training follow."""
+
+    @staticmethod
+    def build_network_architecture(
+        plans: "PlansManager", configuration: "ConfigurationManager", channels: int, heads: int, deep_supervision: bool
+    ) -> "nn.Module":
+        from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+        network: nn.Module = get_network_from_plans(
+            configuration.network_arch_class_name,
+            configuration.network_arch_init_kwargs,
+            configuration.network_arch_init_kwargs_req_import,
+            channels,
+            heads,
+            allow_init=False,
+            deep_supervision=deep_supervision,
+        )
+        return network
