@@ -69,6 +69,17 @@ def test_repeats_are_looked_up_in_further_results_folders(tmp_path, monkeypatch)
     assert found["statistics"][0]["trainings"] == {"baseline": 3, "candidate": 3}
 
 
+def test_json_is_all_that_stands_on_stdout_if_it_is_asked_for(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    for t in "AB":
+        training(tmp_path / "Dataset009_Toy", t, rng, 0.0)
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    monkeypatch.setattr("nnunetv2.paths.nnUNet_results", str(tmp_path), raising=False)
+    named = ["-d", "Dataset009_Toy", "-c", "3d_fullres", "-tr", "A", "B"]
+    written = compared(tmp_path, *named, "--json", "-", "-np", "1")
+    assert json.loads(capsys.readouterr().out) == written
+
+
 def test_trainings_of_one_thing_alone_are_held_against_each_other(tmp_path):
     rng = np.random.default_rng(0)
     runs = [training(tmp_path / str(r), "A", rng, 0.0)[0] for r in range(2)]

@@ -29,6 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     runs = runs_asked_for(options)
     with folder_made_whole(options.output, "compare", kept=(CACHE,)) as folder:
         analysis = compare(options, runs, folder)
+    if options.json:
+        print((options.output / "summary.json").read_text(), end="")
+        return 0
     for verdict in analysis.verdicts.values():
         print(verdict.sentence)
     print(options.output / "report.html")
@@ -43,6 +46,9 @@ def over_data_sets(options: argparse.Namespace) -> int:
     found = across(read_reports(options.across))
     with folder_made_whole(options.output, "compare") as folder:
         write_across(found, folder, plots=not options.tables_only)
+    if options.json:
+        print((options.output / "across.json").read_text(), end="")
+        return 0
     for one in found:
         print(sentence(one))
     print(options.output / "report.html")

@@ -82,7 +82,7 @@ def _outcomes(tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, Outc
             yield future.result()
     except BrokenProcessPool:
         raise InputError(
-            "a worker was killed, most likely for want of memory: use fewer --workers; what was measured is kept"
+            "a worker was killed, most likely for want of memory: use a smaller -np; what was measured is kept"
         ) from None
     finally:
         executor.shutdown(cancel_futures=True)
@@ -93,7 +93,7 @@ def _measured(task: Task) -> tuple[Task, Outcome]:
     try:
         return task, Outcome(task.key, measure(task), None)
     except MemoryError:
-        return task, Outcome("", None, "there is not enough memory for it: use fewer --workers")
+        return task, Outcome("", None, "there is not enough memory for it: use a smaller -np")
     except Exception as error:  # whatever a damaged file makes a reader raise
         reason = " ".join(str(error).split()) or type(error).__name__
         return task, Outcome("", None, reason)
