@@ -15,7 +15,7 @@ from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.benchmark import contender as contender_module
 from nnunet_prosma.benchmark import measure as measure_module
 from nnunet_prosma.benchmark import setting as settings
-from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count, seconds_before_each_stage
+from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count
 from nnunet_prosma.benchmark.contender import TRAINERS, Contender, contender
 from nnunet_prosma.benchmark.measure import measure
 from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
@@ -190,14 +190,6 @@ def test_gated_plans_are_compared_with_the_vanilla_network_of_the_same_shape(set
     assert gated.decoder.config.lam == 0.1
 
 
-def test_time_before_a_stage_is_told_apart_stage_by_stage(setting):
-    network = contender("vanilla", setting, CPU).network
-    spent, whole = seconds_before_each_stage(network, lambda: network(torch.zeros(1, 1, 16, 16, 16)))
-    assert len(spent) == 2
-    assert 0 < sum(spent) < whole
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
-
-
 def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tiny, monkeypatch, capsys, tmp_path):
     def build(name, *rest):
         made = contender(name, *rest)
@@ -223,7 +215,9 @@ def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tin
     assert networks["vanilla"]["ratios"] == dict.fromkeys(measure_module.QUANTITIES, 1.0)
     assert set(networks["prosma"]["ratios"]) == set(measure_module.QUANTITIES)
     assert len(networks["prosma"]["step_seconds"]["rounds"]) == 2
-    assert len(networks["prosma"]["stages"]) == len(networks["prosma"]["forward_share_before_stage"]) == 2
+    assert len(networks["prosma"]["stages"]) == 2
+    assert networks["prosma"]["gate_path"] == "fused"
+    assert "prosma: gates computed by the path fused" in out
     assert networks["prosma"]["peak_bytes"] > networks["prosma"]["kept_bytes"] > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.json", "tinyPlans.json"]
 

@@ -136,8 +136,11 @@ def as_text(report: dict[str, Any]) -> str:
         "vanilla, of times round by round. GFLOPs: forward, the whole batch. kept: by autograd, for backward.",
     ]
     for name, result in results.items():
+        if result.get("gate_path"):
+            lines.append(f"{name}: gates computed by the path {result['gate_path']}")
+    for name, result in results.items():
         if "stages" in result:
-            lines += ["", stage_table(name, result, results.get("vanilla", {}))]
+            lines += ["", stage_table(name, result)]
     return "\n".join(lines)
 
 

@@ -1,7 +1,6 @@
-"""Parameters and floating-point operations, and each gate's part in them and in the time of a forward pass."""
+"""Parameters and floating-point operations, and each gate's part in them."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -44,36 +43,3 @@ def decoder_stages(network: nn.Module, batch: int, patch: Sequence[int]) -> list
             }
         )
     return stages
-
-
-def seconds_before_each_stage(
-    network: nn.Module, forward: Callable[[], object], synchronize: Callable[[], object] = lambda: None
-) -> tuple[list[float], float]:
-    """Of one forward pass: the time of each stage's gate and concatenation, the coarsest first, and of the whole.
-
-    That is from the end of the transposed convolution to the start of the decoder's block, the same two places in a
-    vanilla network, whose time there is that of the concatenation alone, and in a gated one by whichever path.
-    """
-    decoder: Any = network.decoder
-    spent: list[float] = []
-    marks: list[float] = []
-
-    def mark(*_: object) -> None:
-        synchronize()
-        marks.append(time.perf_counter())
-
-    def stop(*_: object) -> None:
-        mark()
-        spent.append(marks[-1] - marks[-2])
-
-    handles = [module.register_forward_hook(mark) for module in decoder.transpconvs]
-    handles += [module.register_forward_pre_hook(stop) for module in decoder.stages]
-    try:
-        mark()
-        begin = marks[-1]
-        forward()
-        mark()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return spent, marks[-1] - begin

@@ -2,21 +2,20 @@
 
 import gc
 from collections.abc import Callable, Mapping
-from functools import partial
-from statistics import median
 from typing import Any
 
 import torch
 
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
-from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count, seconds_before_each_stage
+from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count
 from nnunet_prosma.benchmark.contender import Contender
 from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
 from nnunet_prosma.benchmark.timing import interleaved, middle_and_spread, ratio_by_round
+from nnunet_prosma.decoder import gates_of
+from nnunet_prosma.fast.concatenation import chosen_paths
 from nnunet_prosma.progress import progress_bar
 
 WARMUP = 2
-STAGE_ROUNDS = 3
 QUANTITIES = ("step_seconds", "inference_seconds", "kept_bytes", "peak_bytes")
 
 Builders = Mapping[str, Callable[[], Contender]]
@@ -55,9 +54,6 @@ def measure(
                 results[name][quantity] = {"median": middle, "spread": spread, "rounds": times[name]}
             for contender in contenders.values():
                 contender.forget_gradients()
-        bar.set_postfix_str("stages")
-        for name, contender in contenders.items():
-            _survive(results[name], "the stages", partial(_stages, contender, device, results[name]))
     for result in results.values():
         result["ratios"] = _ratios(result, results.get(reference, {}))
     return results
@@ -70,21 +66,12 @@ def _alone(contender: Contender, device: torch.device, result: dict[str, Any]) -
     result["flops"] = flops(network, shape)
     if isinstance(network, GatedNetwork):
         result["stages"] = decoder_stages(network, shape[0], shape[2:])
+        result["gate_path"] = chosen_paths(dict(gates_of(network)), device) if result["stages"] else None
     contender.training_step()
     contender.forget_gradients()
     result["kept_bytes"] = kept_activations(contender.training_forward, network)
     contender.forget_gradients()
     result["peak_bytes"] = peak_memory(contender.training_step, contender.standing_tensors(), device)
-
-
-def _stages(contender: Contender, device: torch.device, result: dict[str, Any]) -> None:
-    """Each stage's part in the time of a forward pass, measured apart from the timed rounds."""
-    synchronize = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type, lambda: None)
-    passes = [
-        seconds_before_each_stage(contender.network, contender.inference, synchronize) for _ in range(STAGE_ROUNDS)
-    ]
-    shares = [median(spent[s] / whole for spent, whole in passes) for s in range(len(passes[0][0]))]
-    result["forward_share_before_stage"] = shares
 
 
 def _ratios(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:

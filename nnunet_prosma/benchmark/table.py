@@ -23,26 +23,22 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def stage_table(name: str, result: dict[str, Any], vanilla: dict[str, Any]) -> str:
+def stage_table(name: str, result: dict[str, Any]) -> str:
     """A row a gate, the coarsest first."""
-    widths = (8, 14, 10, 12, 9, 14, 14)
+    widths = (8, 14, 10, 12, 9)
     lines = [
-        f"{name} by stage: parameters, GFLOPs and their share of the network's; the share of a forward pass",
-        "that goes into the gate and the concatenation, beside that of vanilla's concatenation alone",
-        _row(("gate", "size", "params", "GFLOPs", "share", "forward share", "vanilla"), widths),
+        f"{name} by stage: parameters, GFLOPs and their share of the network's",
+        _row(("gate", "size", "params", "GFLOPs", "share"), widths),
     ]
-    shares = result.get("forward_share_before_stage", [])
-    alone = vanilla.get("forward_share_before_stage", [])
     for s, stage in enumerate(result["stages"]):
         size = "x".join(map(str, stage["size"]))
-        share = stage["flops"] / result["flops"]
-        timed = [f"{values[s]:.2%}" if s < len(values) else "-" for values in (shares, alone)]
-        count = f"{stage['parameters']:,}"
-        lines.append(_row((f"gates.{s}", size, count, _number(stage["flops"], 1e9), f"{share:.2%}", *timed), widths))
+        share = f"{stage['flops'] / result['flops']:.2%}"
+        lines.append(
+            _row((f"gates.{s}", size, f"{stage['parameters']:,}", _number(stage["flops"], 1e9), share), widths)
+        )
     parameters, operations = (sum(stage[key] for stage in result["stages"]) for key in ("parameters", "flops"))
-    total = (f"{sum(values):.2%}" if values else "-" for values in (shares, alone))
     share = f"{operations / result['flops']:.2%}"
-    lines.append(_row(("all", "", f"{parameters:,}", _number(operations, 1e9), share, *total), widths))
+    lines.append(_row(("all", "", f"{parameters:,}", _number(operations, 1e9), share), widths))
     return "\n".join(lines)
 
 

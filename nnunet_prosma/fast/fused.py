@@ -148,7 +148,7 @@ def _concatenate_backward(
     grad_c = torch.empty_like(c)
     for part in field.chunks(len(x)):
         p, by_channel = psi[part], c[part].unsqueeze(1).to(x.dtype)  # (n, 1, P), (n, 1, Cx)
-        product = torch.mul(grad_y[part], x[part], out=field.room("product", *grad_y[part].shape))
+        product = torch.mul(grad_y[part], x[part], out=field.scratch("product", *grad_y[part].shape))
         grad_c[part] = torch.bmm(p, product.transpose(1, 2)).squeeze(1)
         if residual:  # product is that of the output so far; the gate's is alpha times as large
             grads["alpha"] += (grad_c[part] * c[part]).sum() - product.sum(dtype=c.dtype)
@@ -262,29 +262,29 @@ class _Field:
         self.lam = F.softplus(self.parameters["theta"])
         self.alpha = at_work["alpha"] if residual else None
         self.samples_at_once = max(1, CHUNK[skip.device.type] // (math.prod(self.size) * len(self.lam)))
-        self.rooms: dict[str, Tensor] = {}
+        self.held: dict[str, Tensor] = {}
 
     def chunks(self, samples: int) -> Iterator[slice]:
         """Samples that are worked on together."""
         step = self.samples_at_once
         return (slice(start, min(start + step, samples)) for start in range(0, samples, step))
 
-    def room(self, name: str, samples: int, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+    def scratch(self, name: str, samples: int, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """(samples, *shape) to write into, the same memory for each chunk: on a CPU, memory that is new to the process
         takes as long as what is computed in it. No chunk is larger than the first."""
-        if name not in self.rooms:
-            self.rooms[name] = self.wx.new_empty(samples, *shape, dtype=dtype)
-        return self.rooms[name][:samples]
+        if name not in self.held:
+            self.held[name] = self.wx.new_empty(samples, *shape, dtype=dtype)
+        return self.held[name][:samples]
 
     def project(self, x: Tensor, g: Tensor) -> Tensor:
         """Eq. 1: v (n, P, Ca)."""
-        v = self.room("v", len(x), x.shape[2], len(self.wx))
+        v = self.scratch("v", len(x), x.shape[2], len(self.wx))
         torch.baddbmm(self.signal_bias, g.transpose(1, 2), _batched(self.wg.t(), g), out=v)
         return _within_range(v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_())
 
     def response(self, v: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Eq. 2: u (n, P, Ca). The scales D_d v, each (n, P, Ca), are added to kept if they are wanted."""
-        u = self.room("u", *v.shape).copy_(self.fuse_bias)
+        u = self.scratch("u", *v.shape).copy_(self.fuse_bias)
         for dilation, kernel, phi in self.branches:
             scale = _within_range(self.depthwise.spread(v, kernel, dilation, self.size))
             u.baddbmm_(scale, _batched(phi.t(), v))
@@ -295,7 +295,7 @@ class _Field:
 
     def sparse(self, u: Tensor) -> Tensor:
         """Eq. 3 and 4: z (n, P, Ca), in the place of u; computed as soft_threshold does."""
-        clamped = torch.clamp(u, -self.lam, self.lam, out=self.room("clamped", *u.shape, dtype=self.lam.dtype))
+        clamped = torch.clamp(u, -self.lam, self.lam, out=self.scratch("clamped", *u.shape, dtype=self.lam.dtype))
         return torch.sub(u, clamped, out=u)
 
     def where(self, u: Tensor) -> Tensor:
@@ -344,11 +344,11 @@ class _Field:
         grads["theta"].sub_(slope * torch.sigmoid(self.parameters["theta"]))
         grad_u = sign.abs_().mul_(grad_logit.transpose(1, 2)).mul_(self.row)  # the threshold's slope is 0 or 1
         grads["fuse.bias"] += grad_u.sum((0, 1))
-        grad_v = self.room("grad_v", *v.shape).zero_()
+        grad_v = self.scratch("grad_v", *v.shape).zero_()
         for m, (dilation, kernel, phi) in enumerate(self.branches):
             grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(phi), len(phi))
             grad_phi += torch.bmm(grad_u.transpose(1, 2), scales.pop(0)).sum(0)
-            grad_scale = torch.bmm(grad_u, _batched(phi, grad_u), out=self.room("grad_scale", *v.shape))
+            grad_scale = torch.bmm(grad_u, _batched(phi, grad_u), out=self.scratch("grad_scale", *v.shape))
             to_v, to_kernel = self.depthwise.spread_backward(grad_scale, v, kernel, dilation, self.size)
             grad_v += to_v
             grads[f"branches.{m}.weight"] += to_kernel.view_as(grads[f"branches.{m}.weight"])
