@@ -194,6 +194,14 @@ def _reflecting(gate):
         branch._reversed_padding_repeated_twice = [p for p in reversed(branch.padding) for _ in range(2)]
 
 
+def _dense(gate):
+    """As wide as the depthwise ones, but each channel sees all."""
+    for m, branch in enumerate(gate.branches):
+        gate.branches[m] = type(branch)(
+            8, 8, branch.kernel_size, 1, branch.padding, branch.dilation, groups=1, bias=False
+        )
+
+
 class Zeroed(ProSMAGate):
     def where(self, z):
         return super().where(z) ** 2
@@ -213,6 +221,7 @@ CHANGES = {
     "reflecting": _reflecting,
     "dilation": lambda gate: gate.branches.__setitem__(0, gate.branches[1]),
     "fewer branches": lambda gate: gate.branches.__setitem__(2, gate.branches[1]),
+    "dense branches": _dense,
     "shared weights": lambda gate: setattr(gate.branches[1], "weight", gate.branches[0].weight),
     "sub-class": lambda gate: setattr(gate, "__class__", Zeroed),
     "forward": _other_forward,

@@ -24,8 +24,8 @@ from torch.torch_version import TorchVersion
 from torch.utils.checkpoint import checkpoint
 
 from nnunet_prosma.fast.derivative import autocast_as_now, differentiable_gradients, is_itself_transformed
-from nnunet_prosma.fast.exact import obstacle_to_fusing, obstacle_to_recomputing
-from nnunet_prosma.fast.fused import fused_concatenation, values_of
+from nnunet_prosma.fast.exact import obstacle_to_fusing, obstacle_to_recomputing, precisions_of
+from nnunet_prosma.fast.fused import fused_concatenation
 from nnunet_prosma.gate import AttentionGate, Gate, NoGate, ProSMAGate
 
 VARIABLE = "NNUNET_PROSMA_PATH"
@@ -177,10 +177,11 @@ def _passing_obstacle(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Te
     if obstacle is not None:
         return obstacle
     device = skip.device.type
-    parameters = {value.dtype for value in values_of(gate)}
     if torch.is_autocast_enabled(device) and device == "cpu":
         return "the fused path does not work under autocast on a CPU"
-    precisions = parameters if torch.is_autocast_enabled(device) else {skip.dtype, signal.dtype} | parameters
+    precisions = precisions_of(gate)
+    if not torch.is_autocast_enabled(device):
+        precisions |= {skip.dtype, signal.dtype}
     if len(precisions) > 1 or not precisions <= PRECISIONS[device]:
         names = ", ".join(sorted(str(p).removeprefix("torch.") for p in PRECISIONS[device]))
         return f"the fused path is for one precision of {names}"

@@ -28,8 +28,13 @@ def obstacle_to_recomputing(gate: nn.Module) -> str | None:
         return "a transform of torch.func or a forward-mode derivative is taken"
     if all_modules._has_any_global_hook():
         return "somebody looks into all modules by a hook"
-    for part in gate.modules():
-        has_state = any(buffer is not None for buffer in part._buffers.values())
+    parts: list[Any] = [gate]
+    while parts:  # faster than gate.modules()
+        part = parts.pop()
+        if part is None:
+            continue
+        parts.extend(part._modules.values())
+        has_state = part._buffers and any(buffer is not None for buffer in part._buffers.values())
         if type(part) not in OWN or has_state or "forward" in part.__dict__:
             return f"the gate has a {type(part).__name__} of somebody's own"
         if part._forward_pre_hooks or part._forward_hooks or part._backward_pre_hooks or part._backward_hooks:
@@ -50,59 +55,84 @@ def obstacle_to_fusing(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> str | 
         return "the fused path is for plain tensors"
     if skip.shape[2:] != signal.shape[2:] or len(skip) != len(signal) or skip.ndim != 2 + len(gate.spatial_axes):
         return "the fused path is for a skip and a signal of one size"
-    if not _is_as_built(gate, skip.shape[1], signal.shape[1]):
-        return "the gate has layers other than those that it was built with"
-    return None
+    return None if _is_as_built(gate, skip.shape[1], signal.shape[1]) else "the gate was not built with these layers"
+
+
+def precisions_of(gate: ProSMAGate) -> set[torch.dtype]:
+    """Of all parameters, faster than by gate.parameters()."""
+    parts: list[Any] = [gate]
+    found: set[torch.dtype] = set()
+    while parts:
+        part = parts.pop()
+        parts.extend(part._modules.values())
+        found.update([value.dtype for value in part._parameters.values() if value is not None])
+    return found
 
 
 def _is_as_built(gate: ProSMAGate, skip_channels: int, signal_channels: int) -> bool:
-    latent, dimensions = len(gate.theta), len(gate.spatial_axes)
-    layers: list[Any] = [
-        (gate.skip_proj, latent, skip_channels, False),
-        (gate.signal_proj, latent, signal_channels, True),
-        (gate.fuse, latent, latent * len(gate.branches), True),
-        (gate.psi, 1, latent, True),
+    config, dimensions = gate.config, len(gate.spatial_axes)
+    theta, alpha, layers = gate._parameters["theta"], gate._parameters.get("alpha"), gate._modules
+    if theta is None or theta.ndim != 1 or type(layers["norm"]) is not nn.Identity:
+        return False
+    if config.residual and (alpha is None or alpha.ndim):
+        return False
+    latent, branches = len(theta), list(layers["branches"]._modules.values())  # type: ignore[union-attr]
+    expected: list[tuple[Any, int, int, bool]] = [
+        (layers["skip_proj"], latent, skip_channels, False),
+        (layers["signal_proj"], latent, signal_channels, True),
+        (layers["fuse"], latent, latent * len(branches), True),
+        (layers["psi"], 1, latent, True),
     ]
-    if gate.config.channel:
-        mlp: list[Any] = list(gate.mlp)
-        if [type(part) for part in mlp] != [type(gate.fuse), nn.ReLU, type(gate.fuse)]:
+    if config.channel:
+        mlp: list[Any] = list(layers["mlp"]._modules.values())  # type: ignore[union-attr]
+        convolution = type(layers["fuse"])
+        if [type(part) for part in mlp] != [convolution, nn.ReLU, convolution]:
             return False
-        hidden = mlp[0].weight.shape[0]
-        layers += [(mlp[0], hidden, signal_channels, True), (mlp[2], skip_channels, hidden, True)]
-    branches: list[Any] = list(gate.branches)
+        hidden = mlp[0].out_channels
+        expected += [(mlp[0], hidden, signal_channels, True), (mlp[2], skip_channels, hidden, True)]
+    for conv, out, into, has_bias in expected:
+        if not _is_projection(conv, out, into, has_bias, dimensions):
+            return False
+    kernels = {_kernel_of_branch(branch, latent, dimensions) for branch in branches}
     return (
-        type(gate.norm) is nn.Identity
-        and gate.theta.ndim == 1
-        and (not gate.config.residual or gate.alpha.ndim == 0)
-        and len(branches) == len(gate.config.dilations)
-        and len({branch.weight.shape for branch in branches}) == 1
-        and {*branches[0].weight.shape[2:]} <= {1, gate.config.kernel_size}
-        and all(_is_projection(*layer, dimensions=dimensions) for layer in layers)
-        and all(_is_branch(b, d, latent, dimensions) for b, d in zip(branches, gate.config.dilations, strict=True))
+        len(branches) == len(config.dilations)
+        and len(kernels) == 1
+        and () not in kernels
+        and {*kernels.pop()} <= {1, config.kernel_size}
+        and all(_reaches(b, dilation) for b, dilation in zip(branches, config.dilations, strict=True))
     )
 
 
-def _is_projection(conv: nn.Module, out: int, into: int, has_bias: bool, dimensions: int) -> bool:
+def _is_projection(conv: Any, out: int, into: int, has_bias: bool, dimensions: int) -> bool:
     """Whether a layer is a convolution with a kernel of 1 that maps each voxel by one matrix."""
+    if not isinstance(conv, (nn.Conv2d, nn.Conv3d)):
+        return False
+    weight, bias = conv._parameters["weight"], conv._parameters["bias"]
     return (
-        isinstance(conv, (nn.Conv2d, nn.Conv3d))
-        and conv.weight.shape == (out, into, *[1] * dimensions)
-        and (conv.bias is not None) is has_bias
+        weight is not None
+        and weight.shape == (out, into, *[1] * dimensions)
+        and (bias is not None) is has_bias
         and conv.stride == (1,) * dimensions
         and conv.padding == (0,) * dimensions
         and conv.groups == 1
     )
 
 
-def _is_branch(conv: nn.Module, dilation: int, latent: int, dimensions: int) -> bool:
-    """Whether a layer is the depthwise convolution of this dilation that keeps the size."""
-    return (
-        isinstance(conv, (nn.Conv2d, nn.Conv3d))
-        and conv.weight.shape[:2] == (latent, 1)
-        and conv.bias is None
-        and conv.groups == latent
-        and conv.stride == (1,) * dimensions
-        and conv.dilation == (dilation,) * dimensions
-        and conv.padding == tuple(dilation * (k // 2) for k in conv.weight.shape[2:])
-        and conv.padding_mode == "zeros"
+def _kernel_of_branch(conv: Any, latent: int, dimensions: int) -> tuple[int, ...]:
+    """The kernel's size of an undilated view of a depthwise convolution with stride 1; () of any other layer."""
+    if not isinstance(conv, (nn.Conv2d, nn.Conv3d)):
+        return ()
+    shape = conv._parameters["weight"].shape  # type: ignore[union-attr]
+    is_depthwise = shape[:2] == (latent, 1) and conv.groups == latent and len(shape) == 2 + dimensions
+    is_plain = conv._parameters["bias"] is None and conv.stride == (1,) * dimensions and conv.padding_mode == "zeros"
+    return tuple(shape[2:]) if is_depthwise and is_plain else ()
+
+
+def _reaches(conv: Any, dilation: int) -> bool:
+    """Whether a depthwise convolution has this dilation along each axis, and keeps the size."""
+    kernel = conv.kernel_size
+    return bool(
+        conv.dilation == (dilation,) * len(kernel)
+        and conv.padding == tuple(dilation * (k // 2) for k in kernel)
+        and conv._parameters["weight"].shape[2:] == kernel
     )

@@ -260,7 +260,7 @@ class _Field:
         self.branches = list(zip(dilations, kernels, fuse.split(len(fuse), 1), strict=True))
         """Dilation, kernel (Ca, 1, kD, kH, kW) and share of phi (Ca, Ca) of each branch."""
         self.lam = F.softplus(self.parameters["theta"])
-        self.alpha = at_work["alpha"] if residual else None
+        self.alpha: Any = at_work["alpha"] if residual else None
         self.samples_at_once = max(1, CHUNK[skip.device.type] // (math.prod(self.size) * len(self.lam)))
         self.held: dict[str, Tensor] = {}
 
