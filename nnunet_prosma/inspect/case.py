@@ -9,17 +9,20 @@ import torch
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.host import images
+from nnunet_prosma.host.directions import directions
 from nnunet_prosma.inspect import geometry
 from nnunet_prosma.inspect.figure import render
 from nnunet_prosma.inspect.measure import GateRow, gate_row, psi_means, regions
 from nnunet_prosma.inspect.model import Case
 from nnunet_prosma.inspect.predictor import WatchingPredictor, decoder_of
-from nnunet_prosma.inspect.slices import choose
+from nnunet_prosma.inspect.slices import View, choose
+from nnunet_prosma.inspect.viewers import write_for_slicer
+from nnunet_prosma.report.shade import in_colour, shaded
 from nnunet_prosma.watch.observe import bare
 
 
 def inspect_case(
-    predictor: WatchingPredictor, case: Case, folds: list[str], folder: Path
+    predictor: WatchingPredictor, case: Case, folds: list[str], folder: Path, outlines: bool = False
 ) -> tuple[list[GateRow], dict[str, Any]]:
     """The rows of its gates, and the names of its files in the folder."""
     data, properties = preprocess(predictor, case)
@@ -28,6 +31,8 @@ def inspect_case(
     ending = predictor.setup.dataset.file_ending
     files = [f"segmentations/{case.name}{ending}"]
     write_segmentation(predictor, segmentation, folder / files[0], properties)
+    if slicer := write_for_slicer(folder / files[0], predictor.setup.dataset, properties):
+        files.append(f"segmentations/{slicer.name}")
     counted = geometry.looked_at(predictor, properties)
     masks = {"prediction": segmentation}
     if case.truth:
@@ -38,7 +43,7 @@ def inspect_case(
             masks["truth"][masks["truth"] == ignored] = 0
     by_mask = {name: regions(mask != 0, counted) for name, mask in masks.items()}
     spacing = tuple(float(s) for s in properties["spacing"])
-    view = choose(segmentation, masks.get("truth"), counted, spacing)
+    view = choose(segmentation, masks.get("truth"), counted, spacing, directions(properties))
     decoder = decoder_of(bare(predictor.network))
     rows, shown = [], {}
     for s in decoder.gated():
@@ -54,11 +59,11 @@ def inspect_case(
                 shown[s] = view.of(values)
         tallies = [fold[s] for fold in seen.tallies]
         rows.append(gate_row(case.name, s, decoder.gate_stride(s), tallies, folds, psi))
-    picture, grey = image_slices(predictor, case, view)
-    cuts = {name: view.of(mask) for name, mask in masks.items()}
+    picture = image_slices(predictor, case, view, properties)
+    cuts = {name: view.of(np.where(counted, mask, 0)) for name, mask in masks.items()}
     title = case.name if segmentation.any() else f"{case.name}: nothing is predicted"
     figure = f"figures/{case.name}.png"
-    write_bytes(folder / figure, render(title, view, picture, grey, cuts, shown, rows))
+    write_bytes(folder / figure, render(title, view, picture, cuts, shown, rows, outlines))
     return rows, {"figure": figure, "maps": files}
 
 
@@ -104,12 +109,7 @@ def write_segmentation(predictor: WatchingPredictor, segmentation: np.ndarray, p
     predictor.setup.plans.reader().write_seg(segmentation, str(path), properties)
 
 
-def image_slices(predictor: WatchingPredictor, case: Case, view: Any) -> tuple[list[np.ndarray], tuple[float, float]]:
-    """The first channel, or colours; and what is black and what is white."""
-    read: np.ndarray = predictor.plans_manager.image_reader_writer_class().read_images(case.files)[0]
-    if len(case.files) == 1 and len(read) in (3, 4):
-        low, high = 0.0, max(255.0, float(read[:3].max()))
-        colours = [np.stack(planes, -1) / high for planes in zip(*(view.of(band) for band in read[:3]), strict=True)]
-        return colours, (low, 1.0)
-    low, high = (float(value) for value in np.percentile(read[0], (0.5, 99.5)))
-    return view.of(read[0]), (low, high if high > low else low + 1)
+def image_slices(predictor: WatchingPredictor, case: Case, view: View, properties: Any) -> list[np.ndarray]:
+    """The first channel in greys, or colours."""
+    read: np.ndarray = predictor.setup.plans.reader().read_images(case.files)[0]
+    return view.of(shaded(read, in_colour(predictor.setup.dataset.channel_names, properties)))

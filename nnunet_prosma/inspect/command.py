@@ -30,6 +30,7 @@ def inspect(options: argparse.Namespace) -> Path:
     from nnunet_prosma.inspect.index import write_index
     from nnunet_prosma.inspect.model import cases_of, load, model_folder
     from nnunet_prosma.inspect.tables import write_tables
+    from nnunet_prosma.inspect.viewers import write_label_descriptions
 
     output: Path = options.o
     model = model_folder(options)
@@ -50,7 +51,7 @@ def inspect(options: argparse.Namespace) -> Path:
             if not options.quiet:
                 tqdm.write(f"{case.name} ({number} of {len(cases)})")
             try:
-                found, files[case.name] = inspect_case(predictor, case, list(options.f), folder)
+                found, files[case.name] = inspect_case(predictor, case, list(options.f), folder, options.outlines)
             except InputError as error:
                 failed.append(case.name)
                 print(f"nnunet-prosma inspect: {case.name} is left out: {error}", file=sys.stderr, flush=True)
@@ -58,6 +59,7 @@ def inspect(options: argparse.Namespace) -> Path:
             rows += found
         if not files:
             raise InputError(f"nothing was written, since no case could be inspected: {', '.join(failed)}")
+        write_label_descriptions(folder / "segmentations", predictor.setup.dataset)
         write_tables(rows, settings, folder)
         write_index(rows, settings, files, folder)
     if failed:

@@ -19,7 +19,10 @@ HOW_TO_READ = (
     "finest; a stride of 4 means that one voxel of the gate is four of the image. zeros is the share of exact zeros "
     "in z, the field after the threshold; without support is the share of voxels where all of z is zero. The rim is a "
     "voxel on either side of the border of what is segmented. psi is that of the prediction: the mean over windows, "
-    "mirrorings and folds, as nnU-Net takes it of the logits."
+    "mirrorings and folds, as nnU-Net takes it of the logits. Slices are drawn as radiologists look at them: the "
+    "patient's left (L) is on the right; A is front, P back, S head, I feet, where the image knows directions. They "
+    "are counted from 1 along the axis that they are cut along, as ITK-SNAP counts them. Drawn are the gates whose psi "
+    "differs most between what is predicted and what is not; the tables have all."
 )
 
 

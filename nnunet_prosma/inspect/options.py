@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("--not_on_device", action="store_true", help="keep the maps in the computer's memory, not on the device")
     add_quiet(parser, "--disable_progress_bar")
     add("--support", action="store_true", help="also write maps of the share of latent channels that survive")
+    add("--outlines", action="store_true", help="draw what is segmented as thin lines over psi too")
     add("--training", metavar="FOLD_FOLDER", nargs="+", type=Path, help="draw the records of these trainings instead")
     return parser
 

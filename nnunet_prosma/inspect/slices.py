@@ -4,39 +4,53 @@ from dataclasses import dataclass
 
 import numpy as np
 
-THICK = 1.5
-"""A spacing so many times the smallest makes its axis the one that slices are counted along."""
+from nnunet_prosma.report.orientation import Display, display
+
 MARGIN = 0.5
 """Of the size of what is segmented, on each side of it."""
 
 
 @dataclass(frozen=True)
 class View:
-    """axis: along which the slices are; shown: their numbers, and why each was chosen; window: what is cut out."""
+    """display: how slices are turned; shown: their numbers, and why each was chosen; window: what is cut out of them,
+    once they are turned."""
 
-    axis: int
+    display: Display
     shown: dict[int, str]
     window: tuple[slice, slice]
-    aspect: float
-    """Height of a voxel over its width."""
+    count: int
+
+    @property
+    def axis(self) -> int:
+        return self.display.axis
+
+    @property
+    def aspect(self) -> float:
+        return self.display.aspect
 
     def of(self, volume: np.ndarray) -> list[np.ndarray]:
-        return [np.take(volume, number, self.axis)[self.window].copy() for number in self.shown]
+        return [self.display.cut(volume, number)[self.window].copy() for number in self.shown]
 
 
-def choose(prediction: np.ndarray, truth: np.ndarray | None, counted: np.ndarray, spacing: tuple[float, ...]) -> View:
+def choose(
+    prediction: np.ndarray,
+    truth: np.ndarray | None,
+    counted: np.ndarray,
+    spacing: tuple[float, ...],
+    directions: np.ndarray | None = None,
+) -> View:
     """Up to three: where most is segmented, where prediction and truth differ most, and towards both ends."""
-    axis = slicing_axis(prediction.shape, spacing)
+    turned = display(prediction.shape, spacing, directions)
+    axis, count = turned.axis, prediction.shape[turned.axis]
     others = tuple(a for a in range(3) if a != axis)
-    segmented = prediction != 0 if truth is None else (prediction != 0) | (truth != 0)
-    window = frame(np.asarray(segmented.any(axis)), np.asarray(counted.any(axis)))
-    aspect = spacing[others[0]] / spacing[others[1]]
+    segmented = (prediction != 0 if truth is None else (prediction != 0) | (truth != 0)) & counted
+    window = frame(turned.turn(segmented.any(axis)), turned.turn(counted.any(axis)))
     area = segmented.sum(others)
-    if prediction.shape[axis] == 1:
-        return View(axis, {0: ""}, window, aspect)
+    if count == 1:
+        return View(turned, {0: ""}, window, count)
     if not area.any():
         middle = int(np.flatnonzero(counted.any(others)).mean())
-        return View(axis, {middle: "the middle: nothing is segmented"}, window, aspect)
+        return View(turned, {middle: "the middle: nothing is segmented"}, window, count)
     reasons = {int(area.argmax()): "most segmented"}
     if truth is not None and (wrong := ((prediction != truth) & counted).sum(others)).any():
         reasons.setdefault(int(wrong.argmax()), "most error")
@@ -45,15 +59,7 @@ def choose(prediction: np.ndarray, truth: np.ndarray | None, counted: np.ndarray
         number = int(full[round(share * (len(full) - 1))])
         if len(reasons) < 3 and all(abs(number - other) > 1 for other in reasons):
             reasons[number] = reason
-    return View(axis, dict(sorted(reasons.items())), window, aspect)
-
-
-def slicing_axis(shape: tuple[int, ...], spacing: tuple[float, ...]) -> int:
-    """The thick one, if slices are thick, else the first."""
-    if 1 in shape:
-        return shape.index(1)
-    thick = int(np.argmax(spacing))
-    return thick if spacing[thick] > THICK * min(spacing) else 0
+    return View(turned, dict(sorted(reasons.items())), window, count)
 
 
 def frame(segmented: np.ndarray, counted: np.ndarray) -> tuple[slice, slice]:
