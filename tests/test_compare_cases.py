@@ -151,6 +151,31 @@ def test_a_miss_has_no_finite_distance_and_leaves_the_pair_out_of_it(with_empty_
     assert (volume["n"], volume["baseline_values"]["mean"]) == (3, 50)  # 100 %, 0 and 50 %
 
 
+def test_a_miss_can_cost_the_images_diagonal_and_only_a_miss(tmp_path):
+    labels = {"background": 0, "rod": 1}
+    truths = {"found": row(0, 1, 1), "missed": row(1, 1, 1), "absent": row()}
+    answers = {"A": truths, "B": {"found": row(0, 1, 1), "missed": row(), "absent": row(1)}}
+    spacing = (2.0, 1.0, 0.5)
+    asked = ("--hd95-of-a-miss", "diagonal")
+    rows = compare(tmp_path, truths, answers, labels, *asked, spacing=spacing)
+    corner_to_corner = math.sqrt((3 * 2.0) ** 2 + (4 * 1.0) ** 2 + (12 * 0.5) ** 2)
+    assert float(rows["missed", "rod", "B"]["hd95_mm"]) == pytest.approx(corner_to_corner)
+    assert float(rows["found", "rod", "B"]["hd95_mm"]) == 0
+    found, hd95 = summary(tmp_path, "hd95", "rod")
+    assert hd95["n"] == 2
+    assert hd95["mean_difference"] == pytest.approx(corner_to_corner / 2)
+    assert found["settings"]["hd95_of_a_miss"] == "diagonal"
+    assert "the image's diagonal stands for it" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_absent_and_missed_are_two_columns_of_the_hausdorff_distance(with_empty_masks):
+    lines = (with_empty_masks / "report" / "report.md").read_text().splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.startswith("### 95 % Hausdorff"))
+    assert lines[heading + 2].startswith("| label | cases | absent in truth | missed by either |")
+    rod = next(line for line in lines[heading:] if line.startswith("| rod |"))
+    assert [cell.strip() for cell in rod.split("|")[3:5]] == ["3", "1"]
+
+
 def test_nnunets_own_mean_is_kept_beside(with_empty_masks):
     found, _ = summary(with_empty_masks, "dice", "rod")
     assert found["nnunet_mean_dice"]["A"]["rod"] == pytest.approx((0 + 0 + 0 + 1 + 2 / 3) / 5)

@@ -10,6 +10,7 @@ from nnunet_prosma.compare.analysis import Loaded
 from nnunet_prosma.compare.cache import Cache
 from nnunet_prosma.compare.fairness import Finding, judge, some
 from nnunet_prosma.compare.measure import Outcome, Task, measure_all
+from nnunet_prosma.compare.options import DIAGONAL, LEFT_OUT
 from nnunet_prosma.compare.table import known_metrics
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.datasets import optional_folder
@@ -22,9 +23,17 @@ def reader_of(run: Run) -> Any:
 
 
 def add_surfaces(
-    loaded: Loaded, tolerances: Mapping[LabelKey, float], cache: Path, workers: int, allowed: list[str]
+    loaded: Loaded,
+    tolerances: Mapping[LabelKey, float],
+    cache: Path,
+    workers: int,
+    allowed: list[str],
+    miss: str = LEFT_OUT,
 ) -> None:
-    """Adds nsd and hd95 to the table, and to the findings what the files show. What was measured is kept."""
+    """Adds nsd and hd95 to the table, and to the findings what the files show. What was measured is kept.
+
+    miss: what a missed label's Hausdorff distance is, which is not finite: left out, or the image's diagonal.
+    """
     table = loaded.table
     wanted = {key: tolerances[key] for key in table.keys}
     readers = [reader_of(run) for run in loaded.runs]
@@ -37,10 +46,16 @@ def add_surfaces(
     if problems := [(task, p) for task in tasks if (p := outcomes[task.run, task.case].problem)]:
         raise InputError(_sentence(loaded, problems, len(tasks)))
     shape = (len(loaded.runs), len(table.cases), len(table.keys))
-    for name in ("nsd", "hd95"):
-        table.values[name] = np.array(
-            [[[_value(outcomes[r, c], k, name) for k in table.keys] for c in table.cases] for r in range(shape[0])]
-        ).reshape(shape)
+
+    def measured(name: str) -> np.ndarray:
+        runs = range(len(loaded.runs))
+        found = [[[_value(outcomes[r, c], k, name) for k in table.keys] for c in table.cases] for r in runs]
+        return np.array(found, dtype=float).reshape(shape)
+
+    table.values |= {name: measured(name) for name in ("nsd", "hd95")}
+    if miss == DIAGONAL:
+        missed = (table.n_ref > 0) & (table.n_pred == 0)
+        table.values["hd95"] = np.where(missed, measured("diagonal"), table.values["hd95"])
     known = known_metrics(loaded.runs[0].unit)
     table.metrics[2:2] = [known["nsd"], known["hd95"]]
     for r, run in enumerate(loaded.runs):

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnunet_prosma.errors import InputError
 
-VERSION = 1
+VERSION = 2
 """Counted up when the same files would give other numbers."""
 
 

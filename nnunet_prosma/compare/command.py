@@ -89,7 +89,8 @@ def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) ->
         settings["tolerance"] = describe(tolerances, unit)
         wanted = {key: tolerances[name] for key, name in zip(table.keys, table.labels, strict=True)}
         cache = options.output / CACHE if options.cache is None else options.cache / Path(CACHE).name
-        add_surfaces(loaded, wanted, cache, options.workers, options.allow)
+        settings["hd95_of_a_miss"] = options.hd95_of_a_miss
+        add_surfaces(loaded, wanted, cache, options.workers, options.allow, options.hd95_of_a_miss)
     table.metrics = with_worse_by(table.metrics, options.worse_by)
     margins = margins_of(options.margin, table.metrics, options.primary)
     settings["margin"] = margins.get(options.primary)

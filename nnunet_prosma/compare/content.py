@@ -8,6 +8,7 @@ from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.badge import ordered
 from nnunet_prosma.compare.cost import cost_section
 from nnunet_prosma.compare.levels import label_means, trainings
+from nnunet_prosma.compare.options import DIAGONAL
 from nnunet_prosma.compare.results import digits, results
 from nnunet_prosma.compare.section import LONG, Section, Table
 from nnunet_prosma.statistics.studentised import MINIMUM
@@ -54,8 +55,10 @@ def empty_masks(analysis: Analysis) -> Section:
     rule = (
         "A case without a label in the ground truth is left out of that label's metrics for all runs; how often a run "
         "was rightly silent there or raised a false alarm is counted here. A missed label counts with Dice, IoU and "
-        "normalised surface distance 0; its Hausdorff distance is not finite, so the pair is left out of it."
+        "normalised surface distance 0; its Hausdorff distance is not finite, so "
     )
+    penalty = analysis.settings.get("hd95_of_a_miss") == DIAGONAL
+    rule += "the image's diagonal stands for it." if penalty else "the pair is left out of it."
     if not shown:
         none = "No mask is empty: every label is present in every case and found by every run."
         return Section("Empty masks", [f"{none} {rule}"])

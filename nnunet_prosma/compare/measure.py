@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from nnunet_prosma.compare.cache import Cache, fingerprint
-from nnunet_prosma.compare.surfaces import drop_flat_axis, surface_metrics
+from nnunet_prosma.compare.surfaces import diagonal, drop_flat_axis, surface_metrics
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.images import read_segmentation
 from nnunet_prosma.host.runs import LabelKey
 from nnunet_prosma.progress import progress_bar
 
 Measured = dict[str, dict[str, float]]
-"""Label (as nnU-Net writes it) -> dice, n_ref, n_pred, nsd, hd95."""
+"""Label (as nnU-Net writes it) -> dice, n_ref, n_pred, nsd, hd95, and the image's diagonal."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def measure(task: Task) -> Measured:
         n_ref, n_pred, common = int(a.sum()), int(b.sum()), int((a & b).sum())
         nsd, hd95 = surface_metrics(a, b, spacing, tolerance)
         dice = 2 * common / (n_ref + n_pred) if n_ref + n_pred else float("nan")
-        measured[str(label)] = {"dice": dice, "n_ref": n_ref, "n_pred": n_pred, "nsd": nsd, "hd95": hd95}
+        counts = {"dice": dice, "n_ref": n_ref, "n_pred": n_pred}
+        measured[str(label)] = {**counts, "nsd": nsd, "hd95": hd95, "diagonal": diagonal(truth.shape, spacing)}
     return measured
 
 

@@ -26,7 +26,11 @@ TOLERANCE = 1.0
 USAGE = """nnunet-prosma compare DATASET CONFIGURATION TRAINER TRAINER [TRAINER ...] -o REPORT [OPTIONS]
        nnunet-prosma compare --folders RESULTS RESULTS [RESULTS ...] -o REPORT [OPTIONS]
        nnunet-prosma compare --predictions FOLDER FOLDER [FOLDER ...] --truth FOLDER -o REPORT [OPTIONS]"""
+LEFT_OUT, DIAGONAL = "left-out", "diagonal"
+"""What the Hausdorff distance of a missed label is."""
 HELP = {
+    "miss": "a missed label has no finite Hausdorff distance: leave the pair out (the default), or take the image's "
+    "diagonal as a penalty",
     "tolerance": "of the normalised surface distance: MM for all labels, LABEL=MM for one "
     f"(default: {TOLERANCE:g}; in pixels where images have no spacing)",
     "worse_by": "count the cases that got worse by more than X (default: dice, iou, nsd 0.05; hd95 5; volume 10)",
@@ -65,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add("-p", "--plans", nargs="+", metavar="PLANS", default=["nnUNetPlans"], help="plans name: one, or one each")
     add("-f", "--folds", nargs="+", metavar="FOLD", help="folds (default: all folds of the split)")
     add("--tolerance", nargs="+", default=[], metavar="MM", help=HELP["tolerance"])
+    add("--hd95-of-a-miss", choices=(LEFT_OUT, DIAGONAL), default=LEFT_OUT, help=HELP["miss"])
     add("--worse-by", nargs="+", default=[], metavar="METRIC=X", help=HELP["worse_by"])
     add("--primary", default="dice", choices=METRICS, help="the metric of the verdict (default: dice)")
     add("--no-images", action="store_true", help="nnU-Net's own numbers: no surface metrics, no pictures of cases")

@@ -36,8 +36,14 @@ def results(analysis: Analysis) -> Section:
             better = "larger" if metric.better > 0 else "smaller"
             title = f"{metric.title}{_unit(metric)}: {candidate} against {analysis.table.runs[0]} ({better} is better)"
             header = ("label", *COLUMNS[:-3], f"behind by > {metric.worse_by:g} {metric.unit}".strip(), *COLUMNS[-3:])
+            lines = [(row.label, *_result(row)) for row in rows]
+            if metric.name == "hd95":  # what has no finite distance: another thing for each of the two
+                header = (*header[:2], "absent in truth", "missed by either", *header[2:])
+                lines = [
+                    (a, str(r.n), str(r.absent), str(r.missed), *b) for r, (a, _, *b) in zip(rows, lines, strict=True)
+                ]
             folded = len(rows) > LONG or metric is not primary
-            tables.append(Table(title, header, [(row.label, *_result(row)) for row in rows], folded))
+            tables.append(Table(title, header, lines, folded))
     note = (
         f"Differences are run minus baseline. The first row of {primary.title} is the one question asked beforehand, "
         f"and the verdict is about it alone: its p is corrected over the runs, and its interval has the level that so "

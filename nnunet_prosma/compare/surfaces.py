@@ -25,6 +25,11 @@ def surface_metrics(
     return float(nsd), float(surface_distance.compute_robust_hausdorff(distances, 95))
 
 
+def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    """From corner to corner of the image: no distance in it is larger, so it can stand for that of a missed label."""
+    return float(np.linalg.norm(np.multiply(shape, spacing)))
+
+
 @contextmanager
 def scipys_old_names() -> Iterator[None]:
     """surface-distance 0.1 calls scipy.ndimage by names that scipy keeps until 2.0; setup.cfg asks for scipy < 2."""
