@@ -35,8 +35,13 @@ def results(analysis: Analysis) -> Section:
             rows = [r for r in analysis.rows if r.metric is metric and r.candidate == candidate]
             better = "larger" if metric.better > 0 else "smaller"
             title = f"{metric.title}{_unit(metric)}: {candidate} against {analysis.table.runs[0]} ({better} is better)"
-            header = ("label", *COLUMNS[:-3], f"behind by > {metric.worse_by:g} {metric.unit}".strip(), *COLUMNS[-3:])
-            lines = [(row.label, *_result(row)) for row in rows]
+            header: tuple[str, ...] = (
+                "label",
+                *COLUMNS[:-3],
+                f"behind by > {metric.worse_by:g} {metric.unit}".strip(),
+                *COLUMNS[-3:],
+            )
+            lines: list[tuple[str, ...]] = [(row.label, *_result(row)) for row in rows]
             if metric.name == "hd95":  # what has no finite distance: another thing for each of the two
                 header = (*header[:2], "absent in truth", "missed by either", *header[2:])
                 lines = [
