@@ -44,7 +44,7 @@ def choose(
     axis, count = turned.axis, prediction.shape[turned.axis]
     others = tuple(a for a in range(3) if a != axis)
     segmented = (prediction != 0 if truth is None else (prediction != 0) | (truth != 0)) & counted
-    window = frame(turned.turn(segmented.any(axis)), turned.turn(counted.any(axis)))
+    window = frame(turned.turn(np.asarray(segmented.any(axis))), turned.turn(np.asarray(counted.any(axis))))
     area = segmented.sum(others)
     if count == 1:
         return View(turned, {0: ""}, window, count)
