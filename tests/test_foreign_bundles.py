@@ -289,3 +289,24 @@ def test_requirements_that_are_not_pins_are_refused(bundle, line):
     path = bundle.path / "bundle" / "requirements.txt"
     path.write_text(f"{path.read_text()}{line}\n")
     assert f"may only hold lines such as numpy==2.1.0, and holds {line!r}" in bundle.refused("container")
+
+
+def test_a_case_that_is_cut_off_is_named_the_others_are_segmented_and_the_status_is_2(bundle, capsys):
+    """SimpleITK reads the half of a .nii.gz as zeros."""
+    images = bundle.path / "images"
+    images.mkdir()
+    whole = FIXTURE / "images" / "case_009_0000.nii.gz"
+    shutil.copy(whole, images / "b_0000.nii.gz")
+    (images / "a_0000.nii.gz").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    out = bundle.path / "out"
+    status = command.main(["predict", str(FIXTURE / "bundle"), "-i", str(images), "-o", str(out), "-device", "cpu"])
+    said = capsys.readouterr().err
+    assert status == 2
+    assert "a is left out: " in said
+    assert "a_0000.nii.gz cannot be read" in said
+    assert "1 of 2 cases could not be segmented: a" in said
+    assert os.listdir(out) == ["b.nii.gz"]
+    before = (out / "b.nii.gz").read_bytes()
+    assert command.main(["predict", str(FIXTURE / "bundle"), "-i", str(images), "-o", str(out), "-device", "cpu"]) == 2
+    assert "b.nii.gz is there already and is not replaced" in capsys.readouterr().err
+    assert (out / "b.nii.gz").read_bytes() == before

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nnunet_prosma.bundle.models import Model
-from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.files import read_json
+from nnunet_prosma.gate import GateFields
 from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.prepared import preprocessed_case
 from nnunet_prosma.host.trained import Fold
+from nnunet_prosma.watch.observe import observe
 
 
 @dataclass(frozen=True)
@@ -66,19 +67,12 @@ def sparsity(network: nn.Module, patch: Tensor) -> list[tuple[str, float, float]
     """Of each gate for one patch (1, channels, *size): the share of z that is exactly zero, and the mean of psi."""
     found: list[tuple[str, float, float]] = []
 
-    def look(module: Any, inputs: tuple[Tensor, Tensor]) -> None:
-        fields = module.fields(*inputs)
-        zero, psi = (fields.z == 0).float().mean(), fields.psi.mean()
-        found.append((names[module], float(zero), float(psi)))
+    def look(s: int, fields: GateFields) -> None:
+        if fields.z is not None and fields.psi is not None:
+            found.append((f"gates.{s}", float((fields.z == 0).float().mean()), float(fields.psi.mean())))
 
-    names = {gate: name.removeprefix("decoder.") for name, gate in gates_of(network) if hasattr(gate, "theta")}
-    hooks = [gate.register_forward_pre_hook(look) for gate in names]
-    try:
-        with torch.inference_mode():
-            network.eval()(patch)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.inference_mode():
+        observe(network.eval(), patch, look)
     return found
 
 
