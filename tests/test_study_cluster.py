@@ -96,7 +96,7 @@ def test_an_array_survives_a_signal_a_kill_and_a_failing_node_and_its_table_is_w
             if not any(started(lock["process"]) for lock in locks):
                 break
             time.sleep(0.3)
-        run("scontrol", "update", f"nodename={node}", "state=resume")
+        told("scontrol", "update", f"nodename={node}", "state=resume")  # it may have come back by itself
 
         until(lambda: not run("squeue", "-h").strip())
     table = (out / "table.md").read_text()
