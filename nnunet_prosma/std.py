@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 RADIUS = 4
 """Standard deviations after which the Gaussian is cut off."""
@@ -26,42 +25,51 @@ def std_softmax(
     logits: Tensor, lam: float, sigma: float | Sequence[float], eps: float = 1.0, iterations: int = 10
 ) -> Tensor:
     """u (B, C, *S) after so many steps from softmax(logits / eps). sigma in voxels: for all axes, or one for each."""
-    kernels = gaussians(sigma, logits)
+    blurs = bands(sigma, logits)
     u = torch.softmax(logits / eps, 1)
     if lam == 0:
         return u
-    inside = blurred(torch.ones_like(logits[:1, :1]), kernels)
+    inside = blurred(torch.ones_like(logits[:1, :1]), blurs)
     for _ in range(iterations):
-        u = torch.softmax((logits - lam * (inside - 2 * blurred(u, kernels))) / eps, 1)
+        u = torch.softmax((logits - lam * (inside - 2 * blurred(u, blurs))) / eps, 1)
     return u
 
 
 def energy(u: Tensor, logits: Tensor, lam: float, sigma: float | Sequence[float], eps: float = 1.0) -> Tensor:
     """What the steps of std_softmax lower, (B,): one number for each image."""
-    length = u * (blurred(torch.ones_like(u), gaussians(sigma, u)) - blurred(u, gaussians(sigma, u)))
+    blurs = bands(sigma, u)
+    length = u * (blurred(torch.ones_like(u), blurs) - blurred(u, blurs))
     return (-u * logits + eps * torch.xlogy(u, u) + lam * length).flatten(1).sum(1)
 
 
-def blurred(field: Tensor, kernels: Sequence[Tensor | None]) -> Tensor:
-    """k * field (B, C, *S), axis by axis; None leaves an axis alone."""
-    convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[field.ndim - 2]
-    out = field.flatten(0, 1).unsqueeze(1)
-    for axis, kernel in enumerate(kernels):
-        if kernel is not None:
-            shape = [1] * (field.ndim - 2)
-            shape[axis] = len(kernel)
-            padding = [length // 2 for length in shape]
-            out = convolve(out, kernel.view(1, 1, *shape), padding=padding)
-    return out.view(field.shape)
+def blurred(field: Tensor, blurs: Sequence[Tensor | None]) -> Tensor:
+    """k * field (B, C, *S): each axis is multiplied by its matrix; None leaves an axis alone."""
+    for axis, blur in enumerate(blurs, start=2):
+        if blur is not None:
+            folded = field.reshape(-1, field.shape[axis], math.prod(field.shape[axis + 1 :]))
+            product = folded.squeeze(2) @ blur.t() if axis == field.ndim - 1 else blur @ folded
+            field = product.view(*field.shape[:axis], len(blur), *field.shape[axis + 1 :])
+    return field
 
 
-def gaussians(sigma: float | Sequence[float], like: Tensor) -> list[Tensor | None]:
-    """A normalised kernel for each of the image's axes, in its precision; None for an axis that is left alone."""
+def bands(sigma: float | Sequence[float], like: Tensor) -> list[Tensor | None]:
+    """Each of the image's axes gets the matrix that blurs along it, in the image's precision, or None."""
     axes = like.ndim - 2
     sigmas = [float(sigma)] * axes if isinstance(sigma, int | float) else [float(s) for s in sigma]
     if len(sigmas) != axes or not all(0 <= s < math.inf for s in sigmas):
         raise ValueError(f"sigma must be a number of at least 0, or one for each of the {axes} axes, got {sigma!r}")
-    return [None if s < SMALLEST else gaussian(s).to(like) for s in sigmas]
+    return [
+        None if s < SMALLEST else band(s, length).to(like) for s, length in zip(sigmas, like.shape[2:], strict=True)
+    ]
+
+
+def band(sigma: float, length: int) -> Tensor:
+    """(length, length), in float64: the Gaussian around each place of an axis, symmetric, with zeros outside."""
+    weights = gaussian(sigma)
+    place = torch.arange(length)
+    distance = (place[:, None] - place).abs()
+    radius = len(weights) // 2
+    return torch.where(distance <= radius, weights[(radius + distance).clamp(max=2 * radius)], 0.0)
 
 
 def gaussian(sigma: float) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import correlate1d
 from torch.autograd import gradcheck
 
-from nnunet_prosma.std import STDSoftmax, blurred, energy, gaussian, gaussians, std_softmax
+from nnunet_prosma.std import STDSoftmax, bands, blurred, energy, gaussian, std_softmax
 
 
 def _logits(*shape, seed=0):
@@ -58,7 +58,7 @@ def test_a_straight_boundary_costs_sigma_over_root_two_pi_per_class_and_length(s
     half[:, 200:] = 1
     u = torch.stack([1 - half, half])[None]
     rows = slice(25, 35)  # the ends of the boundary are far
-    lengths = u * (1 - blurred(u, gaussians(sigma, u)))
+    lengths = u * (1 - blurred(u, bands(sigma, u)))
     per_class = lengths[0, :, rows, 100:300].sum((1, 2)) / 10
     np.testing.assert_allclose(per_class.numpy(), sigma / math.sqrt(2 * math.pi), rtol=near)
 
@@ -82,7 +82,7 @@ def test_one_step_from_certain_labels_flips_exactly_the_voxels_under_their_own_b
 
 def test_a_disc_stays_where_all_margins_are_above_their_bounds_and_goes_where_all_are_below():
     lam, sigma, inside = 1.0, 2.0, _disc(1.5)
-    kernels = gaussians(sigma, inside[None, None])
+    kernels = bands(sigma, inside[None, None])
     bound = 2 * lam * (1 - 2 * blurred(inside[None, None], kernels)[0, 0])[inside > 0]
     assert bound.min() > 0  # so small a disc is a minority of the kernel everywhere
     above, below = float(bound.max()) + 0.05, float(bound.min()) - 0.05
@@ -94,7 +94,7 @@ def test_a_disc_stays_where_all_margins_are_above_their_bounds_and_goes_where_al
 
 def test_the_blur_is_that_of_scipy_with_zeros_outside():
     field = _logits(2, 3, 7, 9, 8)
-    ours = blurred(field, gaussians((1.0, 0.2, 1.7), field))
+    ours = blurred(field, bands((1.0, 0.2, 1.7), field))
     theirs = field.numpy()
     for axis, sigma in ((2, 1.0), (4, 1.7)):  # the axis of 0.2 voxels is left alone
         theirs = correlate1d(theirs, gaussian(sigma).numpy(), axis, mode="constant")
