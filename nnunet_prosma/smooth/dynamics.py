@@ -94,9 +94,9 @@ class _Case:
             slice(max(0, b.start - r), min(n, b.stop + r)) for b, r, n in zip(self.box, reach, self.shape, strict=True)
         )
         self.within = tuple(slice(b.start - r.start, b.stop - r.start) for b, r in zip(self.box, self.rim, strict=True))
-        self.u = _softened(p[(slice(None), *self.rim)], eps)
+        self.u = _softened(p[_of_all(self.rim)], eps)
         self.next = self.u.clone()
-        self.outside = self._sum(p) - self._sum(self.u[(slice(None), *self.within)])
+        self.outside = self._sum(p) - self._sum(self.u[_of_all(self.within)])
         """(C,), the volume in voxels of what is not open."""
 
     def step(self) -> bool:
@@ -105,14 +105,14 @@ class _Case:
         for part in self._pieces():
             rows = slice(self.box[0].start + part.start, self.box[0].start + part.stop)
             at = (slice(self.within[0].start + part.start, self.within[0].start + part.stop), *self.within[1:])
-            o = self.p[(slice(None), rows, *self.box[1:])].clamp(min=SMALL).log()
+            o = self.p[_of_all((rows, *self.box[1:]))].clamp(min=SMALL).log()
             for i, (prior, blurs) in enumerate(zip(self.priors, self.bands, strict=True)):
                 if prior.lam:
                     o[i] -= prior.lam * self._curvature(i, blurs, rows)
                 o[i] += self.shift[i]
             new = torch.softmax(o / self.eps, 0)
-            changed = changed or bool((new.argmax(0) != self.u[(slice(None), *at)].argmax(0)).any())
-            self.next[(slice(None), *at)] = new
+            changed = changed or bool((new.argmax(0) != self.u[_of_all(at)].argmax(0)).any())
+            self.next[_of_all(at)] = new
         self.u, self.next = self.next, self.u
         self._pull_volumes()
         return changed
@@ -131,7 +131,7 @@ class _Case:
 
     def result(self) -> np.ndarray:
         out = self.p.clone()
-        out[(slice(None), *self.box)] = self.u[(slice(None), *self.within)]
+        out[_of_all(self.box)] = self.u[_of_all(self.within)]
         return out.numpy()
 
     def _curvature(self, i: int, blurs: Sequence[Tensor | None], rows: slice) -> Tensor:
@@ -201,7 +201,7 @@ class _Case:
             self.shift[i] = max(up, min(down, 0.0))
 
     def _now(self) -> Tensor:
-        return self.outside + self._sum(self.u[(slice(None), *self.within)])
+        return self.outside + self._sum(self.u[_of_all(self.within)])
 
     def _sum(self, u: Tensor) -> Tensor:
         return u.flatten(1).sum(1, dtype=torch.float64)
@@ -211,6 +211,11 @@ def _bands(prior: Prior, spacing_mm: Sequence[float], shape: Sequence[int]) -> l
     """The matrix that blurs along each axis; None for one along which sigma is below half a voxel."""
     sigmas = [prior.sigma_mm / mm for mm in spacing_mm]
     return [None if s < SMALLEST or n == 1 else band(s, n).float() for s, n in zip(sigmas, shape, strict=True)]
+
+
+def _of_all(box: Sequence[slice]) -> tuple[slice, ...]:
+    """The box in all classes."""
+    return (slice(None), *box)
 
 
 def _softened(p: Tensor, eps: float) -> Tensor:

@@ -1,0 +1,120 @@
+"""What nnU-Net saves of a case with --npz or --save_probabilities: its probabilities beside its segmentation."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.labels import LabelKey
+from nnunet_prosma.host.plans import Setup
+
+
+@dataclass(frozen=True)
+class SoftCase:
+    """p (C, *S): of classes that sum to 1, the background first, or of regions. labels (*S) is nnU-Net's answer."""
+
+    name: str
+    p: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    spacing_mm: tuple[float, ...]
+    properties: Any = field(repr=False)
+
+
+def soft_cases(folder: Path, ending: str) -> list[str]:
+    """The names of the cases whose probabilities are there; none is an InputError."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: name one that nnU-Net filled with --save_probabilities or --npz")
+    names = sorted(path.stem for path in folder.glob("*.npz"))
+    if not names:
+        raise InputError(
+            f"{folder} holds no probabilities (CASE.npz): predict with --save_probabilities, validate with --npz"
+        )
+    for name in names:
+        if not (folder / f"{name}{ending}").is_file():
+            raise InputError(f"{folder} holds {name}.npz without {name}{ending}, which nnU-Net saves beside it")
+    return names
+
+
+def read_soft_case(folder: Path, name: str, setup: Setup) -> SoftCase:
+    file, segmentation = folder / f"{name}.npz", folder / f"{name}{setup.dataset.file_ending}"
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            p = content["probabilities"].astype(np.float32)
+    except Exception as error:  # numpy, zip and zlib each raise their own
+        raise InputError(f"{file} cannot be read as nnU-Net's CASE.npz ({' '.join(str(error).split())})") from None
+    try:
+        labels, properties = setup.plans.reader().read_seg(str(segmentation))
+    except Exception as error:  # whatever the reader of that format raises
+        raise InputError(f"{segmentation} cannot be read ({' '.join(str(error).split())})") from None
+    channels = len(channels_of(setup))
+    if p.shape != (channels, *labels.shape[1:]):
+        raise InputError(
+            f"{file} must hold probabilities of {channels} classes in {segmentation.name}'s size "
+            f"{_size(labels.shape[1:])}, and holds {_size(p.shape)}"
+        )
+    if not np.isfinite(p).all() or p.min() < -1e-3 or p.max() > 1 + 1e-3:
+        raise InputError(f"{file} must hold probabilities between 0 and 1, and holds others")
+    spacing = tuple(float(mm) for mm in properties["spacing"])
+    return SoftCase(name, p, labels[0], spacing if math.prod(spacing) > 0 else (1.0,) * p[0].ndim, properties)
+
+
+def read_truth(file: Path, setup: Setup) -> np.ndarray:
+    """(*S), the reference segmentation of a case."""
+    try:
+        labels: np.ndarray = setup.plans.reader().read_seg(str(file))[0][0]
+    except Exception as error:  # whatever the reader of that format raises
+        raise InputError(f"{file} cannot be read ({' '.join(str(error).split())})") from None
+    return labels
+
+
+def write_labels(file: Path, labels: np.ndarray, case: SoftCase, setup: Setup) -> None:
+    """As nnU-Net writes its own answer to this case."""
+    kind = np.uint8 if labels.max(initial=0) < 255 else np.uint16
+    setup.plans.reader().write_seg(labels.astype(kind), str(file), case.properties)
+
+
+def channels_of(setup: Setup) -> list[LabelKey]:
+    """What the channels of probabilities are: regions, or the background and the labels."""
+    foreground = list(setup.dataset.labels)
+    return foreground if has_regions(setup) else [0, *foreground]
+
+
+def has_regions(setup: Setup) -> bool:
+    return bool(setup.dataset.manager_for(setup.plans).has_regions)
+
+
+def hardened(p: np.ndarray, setup: Setup) -> np.ndarray:
+    """(*S): the segmentation that nnU-Net makes of probabilities."""
+    labels: np.ndarray = np.asarray(setup.dataset.manager_for(setup.plans).convert_probabilities_to_segmentation(p))
+    return labels
+
+
+def largest_components(labels: np.ndarray, of: Sequence[LabelKey]) -> np.ndarray:
+    """nnU-Net's postprocessing: of each label or region, all but the largest component is removed."""
+    from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
+
+    for label in of:
+        labels = remove_all_but_largest_component_from_segmentation(labels, [label])
+    return labels
+
+
+def dice_of(answer: np.ndarray, truth: np.ndarray, labels: Sequence[LabelKey], ignore: int | None) -> list[float]:
+    """Of each label as nnU-Net measures it; NaN where neither has it."""
+    from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn, region_or_label_to_mask
+
+    ignored = truth == ignore if ignore is not None else None
+    found = []
+    for label in labels:
+        tp, fp, fn, _ = compute_tp_fp_fn_tn(
+            region_or_label_to_mask(truth, label), region_or_label_to_mask(answer, label), ignored
+        )
+        found.append(2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan)
+    return found
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

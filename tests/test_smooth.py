@@ -1,0 +1,189 @@
+"""nnunet-prosma smooth on a cross-validation and predictions as nnU-Net leaves them."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+from compare_workspace import counts, write_mask, write_run
+
+from nnunet_prosma import command
+
+FOLDS, CASES, SHAPE, SPACING = ("0", "1", "2"), 5, (6, 24, 24), (3.0, 1.0, 1.0)
+FIT = ["smooth", "fit", "-d", "9", "-c", "3d_fullres", "-f", *FOLDS, "--lam", "0.5", "1", "--sigma", "1.5"]
+
+
+def _truth(rng):
+    """A tumour in a liver, the same in each slice."""
+    y, x = np.meshgrid(np.arange(SHAPE[1]), np.arange(SHAPE[2]), indexing="ij")
+    cy, cx = rng.uniform(9, 14, 2)
+    radius = rng.uniform(6, 8)
+    far = (y - cy) ** 2 + (x - cx) ** 2
+    flat = np.where(far < (radius / 2) ** 2, 2, np.where(far < radius**2, 1, 0)).astype(np.uint8)
+    return np.broadcast_to(flat, SHAPE)
+
+
+def _probabilities(truth, noise, rng, regions):
+    if regions:  # whole, core
+        logits = np.stack([np.where(truth > 0, 1.5, -1.5), np.where(truth == 2, 1.5, -1.5)])
+        return (1 / (1 + np.exp(-logits - noise * rng.normal(size=logits.shape)))).astype(np.float32)
+    logits = 2.0 * (np.arange(3)[:, None, None, None] == truth) + noise * rng.normal(size=(3, *truth.shape))
+    p = np.exp(logits)
+    return (p / p.sum(0)).astype(np.float32)
+
+
+def _harden(p, regions):
+    return np.where(p[1] > 0.5, 2, np.where(p[0] > 0.5, 1, 0)) if regions else p.argmax(0)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """make(noise, regions) fills nnU-Net's folders with a cross-validation; -> the trained folder."""
+    results, preprocessed = tmp_path / "results", tmp_path / "preprocessed"
+    for name, folder in (("results", results), ("preprocessed", preprocessed), ("raw", tmp_path / "raw")):
+        folder.mkdir()
+        monkeypatch.setenv(f"nnUNet_{name}", str(folder))
+
+    def make(noise, regions=False, seed=0):
+        rng = np.random.default_rng(seed)
+        labels = (
+            {"background": 0, "whole": [1, 2], "core": [2]} if regions else {"background": 0, "liver": 1, "tumour": 2}
+        )
+        names = {f: [f"case_{f}{c}" for c in range(CASES)] for f in FOLDS}
+        content = {f: {case: {1: counts(0.5)} for case in cases} for f, cases in names.items()}
+        folder = write_run(results / "Dataset009_Toy", "nnUNetTrainer", content, dataset_labels=labels)
+        for fold, cases in names.items():
+            for case in cases:
+                truth = _truth(rng)
+                p = _probabilities(truth, noise, rng, regions)
+                place = folder / f"fold_{fold}" / "validation"
+                write_mask(preprocessed / "Dataset009_Toy" / "gt_segmentations" / f"{case}.nii.gz", truth, SPACING)
+                write_mask(place / f"{case}.nii.gz", _harden(p, regions), SPACING)
+                np.savez_compressed(place / f"{case}.npz", probabilities=p)
+        return folder
+
+    return make
+
+
+def _run(capsys, *arguments):
+    status = command.main([str(a) for a in arguments])
+    return status, *capsys.readouterr()
+
+
+def _dice(a, b):
+    return 2 * ((a > 0) & (b > 0)).sum() / ((a > 0).sum() + (b > 0).sum())
+
+
+def _read(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_where_noise_is_the_trouble_held_out_folds_say_that_it_helps_and_it_is_applied(home, regions, tmp_path, capsys):
+    folder, settings = home(noise=1.0, regions=regions), tmp_path / "SMOOTH.json"
+    status, out, err = _run(capsys, *FIT, "-o", settings)
+    assert (status, err) == (0, "")
+    assert "it is applied" in out
+    content = json.loads(settings.read_text())
+    assert any(prior["lam"] > 0 for prior in content["classes"].values())
+    validation, output = folder / "fold_0" / "validation", tmp_path / "smoothed"
+    status, out, err = _run(capsys, "smooth", "apply", settings, "-i", validation, "-o", output)
+    assert (status, err) == (0, "")
+    assert f"{CASES} segmentations" in out
+    for file in output.glob("*.nii.gz"):
+        truth = _read(tmp_path / "preprocessed" / "Dataset009_Toy" / "gt_segmentations" / file.name)
+        assert _dice(_read(file), truth) > _dice(_read(validation / file.name), truth)
+        assert sitk.ReadImage(str(file)).GetSpacing() == tuple(reversed(SPACING))
+    assert len(list(output.glob("*.nii.gz"))) == CASES
+
+
+def test_where_nothing_is_to_be_gained_nothing_is_applied_and_segmentations_stay_as_they_are(home, tmp_path, capsys):
+    folder, settings = home(noise=0.0), tmp_path / "SMOOTH.json"
+    status, out, _ = _run(capsys, *FIT, "-o", settings)
+    assert status == 0
+    assert "nothing is applied" in out
+    assert all(prior["lam"] == 0 for prior in json.loads(settings.read_text())["classes"].values())
+    validation, output = folder / "fold_1" / "validation", tmp_path / "smoothed"
+    status, out, _ = _run(capsys, "smooth", "apply", settings, "-i", validation, "-o", output)
+    assert status == 0
+    assert "asks for nothing" in out
+    for file in output.glob("*.nii.gz"):
+        np.testing.assert_array_equal(_read(file), _read(validation / file.name))
+
+
+def test_what_a_fold_is_judged_by_was_chosen_without_it(home):
+    from nnunet_prosma.host.trained import read_trained
+    from nnunet_prosma.smooth import fit as module
+
+    folder = home(noise=1.0)
+    trained = read_trained(folder)
+    truths = folder.parents[2] / "preprocessed" / "Dataset009_Toy" / "gt_segmentations"
+    members = module.members_of(trained, FOLDS, truths)
+    search = module.Search(lams=(1.0,), sigmas_mm=(1.5,))
+    before = module.fit(trained, members, search).by_fold
+    for member in members:  # fold 2's truth becomes one that smoothing can only spoil
+        if member.fold == "2":
+            write_mask(member.truth, _read(member.folder / f"{member.name}.nii.gz"), SPACING)
+    after = module.fit(trained, members, search).by_fold
+    assert after["2"] == before["2"]
+    assert after["0"] != before["0"] or after["1"] != before["1"] or after == before
+
+
+def test_several_processes_give_what_one_gives(home, tmp_path, capsys):
+    home(noise=1.0)
+    assert _run(capsys, *FIT, "-o", tmp_path / "one.json", "-np", "1")[0] == 0
+    assert _run(capsys, *FIT, "-o", tmp_path / "two.json", "-np", "2")[0] == 0
+    assert (tmp_path / "one.json").read_text() == (tmp_path / "two.json").read_text()
+
+
+def test_damaged_and_foreign_input_is_one_sentence(home, tmp_path, capsys):
+    folder, settings = home(noise=1.0), tmp_path / "SMOOTH.json"
+    assert _run(capsys, *FIT, "-o", settings)[0] == 0
+    validation, output = folder / "fold_0" / "validation", tmp_path / "smoothed"
+    good = settings.read_text()
+    for damage, message in (
+        (lambda c: c.update(eps=0), r"$.eps must be above 0"),
+        (lambda c: c["classes"]["1"].update(lam=-1), "$.classes.1 must have a lam of at least 0"),
+        (lambda c: c["classes"]["1"].update(volume="mine"), "$.classes.1.volume must be"),
+        (lambda c: c["labels"].update({"1": "kidney"}), "was fitted for"),
+        (lambda c: c.update(made_by="me"), "must be a SMOOTH.json"),
+    ):
+        content = json.loads(good)
+        damage(content)
+        settings.write_text(json.dumps(content))
+        status, _, err = _run(capsys, "smooth", "apply", settings, "-i", validation, "-o", output)
+        assert status == 2
+        assert message in err
+        assert "Traceback" not in err
+        assert not output.exists()
+    settings.write_text(good)
+    case = validation / "case_00.npz"
+    case.write_bytes(case.read_bytes()[:100])
+    status, _, err = _run(capsys, "smooth", "apply", settings, "-i", validation, "-o", output)
+    assert status == 2  # the others are done
+    assert "case_00.npz cannot be read" in err
+    assert len(list(output.glob("*.nii.gz"))) == CASES - 1
+    np.savez_compressed(case, probabilities=np.zeros((2, *SHAPE), np.float32))
+    status, _, err = _run(capsys, *FIT, "-o", tmp_path / "new.json")
+    assert status == 2
+    assert "case_00.npz must hold probabilities of 3 classes" in err
+    assert not (tmp_path / "new.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--volume", "liver=5..2ml"], "--volume must be NAME=LEAST..MOSTml"),
+        (["--volume", "spleen=1..2ml"], "with a name of liver, tumour"),
+        (["-f", "0"], "fit needs 2 folds or more"),
+        (["-f", "0", "7"], "has no fold_7"),
+        (["--lam", "inf"], "--lam must be above 0"),
+        (["--eps", "0"], "--eps must be above 0"),
+    ],
+)
+def test_wrong_options_of_fit_are_one_sentence(home, arguments, message, tmp_path, capsys):
+    home(noise=1.0)
+    status, _, err = _run(capsys, *FIT, *arguments, "-o", tmp_path / "SMOOTH.json")
+    assert status == 2
+    assert message in err
+    assert not (tmp_path / "SMOOTH.json").exists()
