@@ -20,13 +20,15 @@ OWN = {
     *(nn.Identity, nn.ReLU, nn.Sequential, nn.ModuleList),
 }
 """Classes that the gates are built of. A parametrised module is of a class that torch makes for it, so not of these."""
+GLOBAL_HOOKS = tuple(f"_global_{kind}_hooks" for kind in ("forward_pre", "forward", "backward_pre", "backward"))
+"""Where torch keeps hooks on all modules, from 2.4 on; its own _has_any_global_hook is newer."""
 
 
 def obstacle_to_recomputing(gate: nn.Module) -> str | None:
     """Why only the gate's own forward, called once, gives what this use asks for; None where calling it twice does."""
     if in_transform():
         return "a transform of torch.func or a forward-mode derivative is taken"
-    if all_modules._has_any_global_hook():
+    if any(getattr(all_modules, name) for name in GLOBAL_HOOKS):
         return "somebody looks into all modules by a hook"
     parts: list[Any] = [gate]
     while parts:  # faster than gate.modules()
