@@ -33,6 +33,7 @@ STYLE: Any = {
     "figure.facecolor": PAPER,
     "axes.facecolor": "none",
     "axes.spines.top": False,
+    "axes.formatter.useoffset": False,
     "axes.spines.right": False,
     "text.parse_math": False,
     "svg.fonttype": "none",
