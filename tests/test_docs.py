@@ -1,5 +1,6 @@
 """What README and docs say, held against the command line, nnU-Net's own commands and the files."""
 
+import argparse
 import functools
 import re
 import shlex
@@ -53,6 +54,9 @@ def test_every_command_line_names_a_command_and_parses(page, line):
         return
     assert name in SUBCOMMANDS, f"{page}: no command {name}"
     parser = parser_of(name)
+    for below in (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)):
+        if words and words[0] in below:
+            parser, words = below[words[0]], words[1:]
     known = {flag for action in parser._actions for flag in action.option_strings}
     named = {word.partition("=")[0] for word in words if re.match(r"--?[a-zA-Z]", word)}
     assert named <= known, f"{page}: {name} has no {', '.join(named - known)}"
@@ -84,11 +88,18 @@ def test_enough_command_lines_are_found_and_every_command_is_on_some_page():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_option_between_backticks_exists(page):
     """Of our commands, of nnU-Net's, or of the few tools that are named."""
-    ours = {flag for name in SUBCOMMANDS for action in parser_of(name)._actions for flag in action.option_strings}
+    ours = {flag for name in SUBCOMMANDS for flag in flags_of(parser_of(name))}
     flags = {word for text in re.findall(r"`([^`\n]+)`", page.read_text()) for word in text.split()}
     flags = {re.sub(r"[=,.;:)].*", "", f) for f in flags if re.match(r"--?[a-z][\w-]+|-[a-z]\b", f)}
     unknown = flags - ours - NNUNET - OTHERS
     assert unknown == set(), f"{page.name}: {unknown}"
+
+
+def flags_of(parser):
+    """Of the parser, and of those below it."""
+    own = {flag for action in parser._actions for flag in action.option_strings}
+    below = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return own.union(*(flags_of(one) for choices in below for one in choices.values()))
 
 
 NNUNET = {
@@ -106,8 +117,8 @@ NNUNET = {
     ),
 }
 OTHERS = {"--target", "-e", "-m", "-n", "--index-url", "--extra-index-url", "--strict", "-s", "--no-deps", "-9", "-k"}
-OTHERS |= {"-a", "--tags", "--write", "-w"}
-"""Of pip, pytest, nox, twine, kill, git, and the scripts in benchmarks/."""
+OTHERS |= {"-a", "--tags", "--write", "-w", "-v", "-r"}
+"""Of pip, pytest, nox, twine, kill, git, time, and the scripts in benchmarks/."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
