@@ -25,9 +25,15 @@ def inspect_case(
     predictor: WatchingPredictor, case: Case, folds: list[str], folder: Path, outlines: bool = False
 ) -> tuple[list[GateRow], dict[str, Any]]:
     """The rows of its gates, and the names of its files in the folder."""
-    data, properties = preprocess(predictor, case)
-    seen = predictor.watch(data)
-    segmentation = geometry.segmentation_in_image(predictor, seen.logits, properties)
+    try:
+        data, properties = preprocess(predictor, case)
+        seen = predictor.watch(data)
+        segmentation = geometry.segmentation_in_image(predictor, seen.logits, properties)
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:  # what nnU-Net and torch make of plans that fit neither the network nor the image
+        about = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"nnU-Net cannot predict {case.name} with {predictor.setup.plans.source}: {about}") from error
     ending = predictor.setup.dataset.file_ending
     files = [f"segmentations/{case.name}{ending}"]
     write_segmentation(predictor, segmentation, folder / files[0], properties)
