@@ -13,7 +13,7 @@ SPEED = {"fast", "watch"}
 SHARED = {"host", "report", "statistics", "std", "files", "errors", "arguments", "progress"}
 SHARED |= {"subcommands", "register"}
 TOOLS = {"benchmark", "bundle", "compare", "container", "convert", "demo", "inspect", "plan", "study", "warm_start"}
-TOOLS |= {"doctor", "metrics", "completion"}
+TOOLS |= {"doctor", "metrics", "completion", "smooth"}
 ABOVE = {"command", "surface"}
 """What a user calls: the command, and the Python surface. They import any tool."""
 NATURAL = {("study", "compare"), ("container", "bundle")}
