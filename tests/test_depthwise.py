@@ -87,7 +87,7 @@ def test_the_kernels_add_up_half_precision_in_float32(dtype):
 def test_the_gated_concatenation_is_the_same_through_the_kernels(conv_op, size, config, monkeypatch):
     given = gate_and_inputs(conv_op, size, 3, config, samples=2)
     expected = values_and_gradients(reference, *given)
-    monkeypatch.setattr(fused, "_depthwise", lambda device: depthwise_gpu)
+    monkeypatch.setattr("nnunet_prosma.fast.field._depthwise", lambda device: depthwise_gpu)
     assert_equal(values_and_gradients(fused.fused_concatenation, *given), expected, 0, 1e-12)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.images import read_segmentation
 from nnunet_prosma.host.labels import LabelKey
 from nnunet_prosma.host.plans import Setup
 
@@ -46,10 +47,7 @@ def read_soft_case(folder: Path, name: str, setup: Setup) -> SoftCase:
             p = content["probabilities"].astype(np.float32)
     except Exception as error:  # numpy, zip and zlib each raise their own
         raise InputError(f"{file} cannot be read as nnU-Net's CASE.npz ({' '.join(str(error).split())})") from None
-    try:
-        labels, properties = setup.plans.reader().read_seg(str(segmentation))
-    except Exception as error:  # whatever the reader of that format raises
-        raise InputError(f"{segmentation} cannot be read ({' '.join(str(error).split())})") from None
+    labels, properties = read_segmentation(setup.plans.reader(), segmentation)
     channels = len(channels_of(setup))
     if p.shape != (channels, *labels.shape[1:]):
         raise InputError(
@@ -64,10 +62,7 @@ def read_soft_case(folder: Path, name: str, setup: Setup) -> SoftCase:
 
 def read_truth(file: Path, setup: Setup) -> np.ndarray:
     """(*S), the reference segmentation of a case."""
-    try:
-        labels: np.ndarray = setup.plans.reader().read_seg(str(file))[0][0]
-    except Exception as error:  # whatever the reader of that format raises
-        raise InputError(f"{file} cannot be read ({' '.join(str(error).split())})") from None
+    labels: np.ndarray = read_segmentation(setup.plans.reader(), file)[0][0]
     return labels
 
 

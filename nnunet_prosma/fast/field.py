@@ -1,0 +1,162 @@
+"""A gate's arithmetic on matrices, forward and backward, as the fused path has it: latent fields have channels last.
+
+Shapes and precisions as in fused.py.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nnunet_prosma.fast import depthwise_cpu
+from nnunet_prosma.fast.values import parameter_names
+
+CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}
+"""Samples are taken together until a latent field has as many values: a pass over fewer is mostly overhead, and on a
+CPU more do not stay in its caches."""
+
+
+class Field:
+    """The gate's arithmetic on the weights as matrices, forward and backward."""
+
+    def __init__(
+        self,
+        values: Sequence[Tensor],
+        dilations: Sequence[int],
+        channel: bool,
+        hard: bool,
+        residual: bool,
+        skip: Tensor,
+    ) -> None:
+        self.parameters = dict(zip(parameter_names(len(dilations), channel, residual), values, strict=True))
+        self.hard = hard
+        self.size = tuple(skip.shape[2:]) if skip.ndim == 5 else (1, *skip.shape[2:])
+        self.depthwise: Any = _depthwise(skip.device)
+        at_work = {name: value.to(skip.dtype) for name, value in self.parameters.items()}
+        self.wx, self.wg, fuse = (at_work[f"{name}.weight"].flatten(1) for name in ("skip_proj", "signal_proj", "fuse"))
+        self.signal_bias, self.fuse_bias = at_work["signal_proj.bias"], at_work["fuse.bias"]
+        self.row, self.psi_bias = at_work["psi.weight"].flatten(), at_work["psi.bias"]
+        kernels = [at_work[f"branches.{m}.weight"] for m in range(len(dilations))]
+        kernels = [k if k.ndim == 5 else k.unsqueeze(2) for k in kernels]
+        self.branches = list(zip(dilations, kernels, fuse.split(len(fuse), 1), strict=True))
+        """Dilation, kernel (Ca, 1, kD, kH, kW) and share of phi (Ca, Ca) of each branch."""
+        self.lam = F.softplus(self.parameters["theta"])
+        self.alpha: Any = at_work["alpha"] if residual else None
+        self.samples_at_once = max(1, CHUNK[skip.device.type] // (math.prod(self.size) * len(self.lam)))
+        self.held: dict[str, Tensor] = {}
+
+    def chunks(self, samples: int) -> Iterator[slice]:
+        """Samples that are worked on together."""
+        step = self.samples_at_once
+        return (slice(start, min(start + step, samples)) for start in range(0, samples, step))
+
+    def scratch(self, name: str, samples: int, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        """(samples, *shape) to write into, the same memory for each chunk: on a CPU, memory that is new to the process
+        takes as long as what is computed in it. No chunk is larger than the first."""
+        if name not in self.held:
+            self.held[name] = self.wx.new_empty(samples, *shape, dtype=dtype)
+        return self.held[name][:samples]
+
+    def project(self, x: Tensor, g: Tensor) -> Tensor:
+        """Eq. 1: v (n, P, Ca)."""
+        v = self.scratch("v", len(x), x.shape[2], len(self.wx))
+        torch.baddbmm(self.signal_bias, g.transpose(1, 2), _batched(self.wg.t(), g), out=v)
+        return _within_range(v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_())
+
+    def response(self, v: Tensor, kept: list[Tensor] | None = None) -> Tensor:
+        """Eq. 2: u (n, P, Ca). The scales D_d v, each (n, P, Ca), are added to kept if they are wanted."""
+        u = self.scratch("u", *v.shape).copy_(self.fuse_bias)
+        for dilation, kernel, phi in self.branches:
+            scale = _within_range(self.depthwise.spread(v, kernel, dilation, self.size))
+            u.baddbmm_(scale, _batched(phi.t(), v))
+            if kept is not None:
+                kept.append(scale)
+            del scale  # so that the next takes its memory
+        return _within_range(u)
+
+    def sparse(self, u: Tensor) -> Tensor:
+        """Eq. 3 and 4: z (n, P, Ca), in the place of u; computed as soft_threshold does."""
+        clamped = torch.clamp(u, -self.lam, self.lam, out=self.scratch("clamped", *u.shape, dtype=self.lam.dtype))
+        return torch.sub(u, clamped, out=u)
+
+    def where(self, u: Tensor) -> Tensor:
+        """psi (n, 1, P)."""
+        z = self.sparse(u)
+        psi = torch.matmul(z, self.row).add_(self.psi_bias).sigmoid_()
+        if self.hard:
+            psi *= (z != 0).any(2)
+        return psi.unsqueeze(1)
+
+    def context(self, g: Tensor) -> Tensor:
+        """(B, Cg), the average of the signal over the image."""
+        return g.mean(2, dtype=self.lam.dtype)
+
+    def what(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The MLP's hidden layer (B, hidden), and c (B, Cx)."""
+        hidden = F.relu(F.linear(context, *self.layer("mlp.0")))
+        return hidden, torch.sigmoid(F.linear(hidden, *self.layer("mlp.2")))
+
+    def layer(self, name: str) -> tuple[Tensor, Tensor]:
+        """Weight as a matrix, and bias."""
+        return self.parameters[f"{name}.weight"].flatten(1), self.parameters[f"{name}.bias"]
+
+    def what_backward(self, context: Tensor, grad_c: Tensor, grads: dict[str, Tensor]) -> Tensor:
+        """The gradient of the context (B, Cg); those of the MLP are added to grads."""
+        hidden, c = self.what(context)
+        grad = grad_c * c * (1 - c)
+        for layer, inputs in (("mlp.2", hidden), ("mlp.0", context)):
+            grads[f"{layer}.weight"].flatten(1).addmm_(grad.t(), inputs)
+            grads[f"{layer}.bias"] += grad.sum(0)
+            grad = grad @ self.layer(layer)[0]
+            if layer == "mlp.2":
+                grad = grad * (hidden > 0)
+        return grad
+
+    def backward(
+        self, x: Tensor, g: Tensor, grad_logit: Tensor, grad_x: Tensor, grad_g: Tensor, grads: dict[str, Tensor]
+    ) -> None:
+        """From the gradient of psi's logit (n, 1, P): adds to grad_x, grad_g and grads."""
+        v, scales = self.project(x, g), list[Tensor]()
+        z = self.sparse(self.response(v, scales))
+        grads["psi.bias"] += grad_logit.sum()
+        grads["psi.weight"].flatten().add_(torch.bmm(grad_logit, z).sum((0, 1)))
+        sign = z.sign_()
+        slope = torch.bmm(grad_logit, sign).sum((0, 1)) * self.row
+        grads["theta"].sub_(slope * torch.sigmoid(self.parameters["theta"]))
+        grad_u = sign.abs_().mul_(grad_logit.transpose(1, 2)).mul_(self.row)  # the threshold's slope is 0 or 1
+        grads["fuse.bias"] += grad_u.sum((0, 1))
+        grad_v = self.scratch("grad_v", *v.shape).zero_()
+        for m, (dilation, kernel, phi) in enumerate(self.branches):
+            grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(phi), len(phi))
+            grad_phi += torch.bmm(grad_u.transpose(1, 2), scales.pop(0)).sum(0)
+            grad_scale = torch.bmm(grad_u, _batched(phi, grad_u), out=self.scratch("grad_scale", *v.shape))
+            to_v, to_kernel = self.depthwise.spread_backward(grad_scale, v, kernel, dilation, self.size)
+            grad_v += to_v
+            grads[f"branches.{m}.weight"] += to_kernel.view_as(grads[f"branches.{m}.weight"])
+        torch.ops.aten.threshold_backward.grad_input(grad_v, v, 0, grad_input=grad_v)
+        grads["signal_proj.bias"] += grad_v.sum((0, 1))
+        for name, matrix, inputs, grad in (("skip_proj", self.wx, x, grad_x), ("signal_proj", self.wg, g, grad_g)):
+            grads[f"{name}.weight"].flatten(1).add_(torch.bmm(inputs, grad_v).sum(0).t())
+            grad.baddbmm_(_batched(matrix.t(), x), grad_v.transpose(1, 2))
+
+
+def _depthwise(device: torch.device) -> Any:
+    """The module whose spread and spread_backward are for this device; Triton, which not every torch has, late."""
+    if device.type == "cpu":
+        return depthwise_cpu
+    from nnunet_prosma.fast import depthwise_gpu
+
+    return depthwise_gpu
+
+
+def _within_range(values: Tensor) -> Tensor:
+    """As gate.within_range, in place."""
+    most = torch.finfo(torch.float16).max
+    return values.clamp_(-most, most) if values.dtype == torch.float16 else values
+
+
+def _batched(matrix: Tensor, like: Tensor) -> Tensor:
+    return matrix.expand(len(like), *matrix.shape)
