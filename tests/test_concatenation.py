@@ -12,7 +12,8 @@ from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.decoder import describe_gates, gates_of
 from nnunet_prosma.fast.concatenation import VARIABLE, _say_once, chosen_path, gated_concatenation
 from nnunet_prosma.fast.field import CHUNK
-from nnunet_prosma.fast.fused import _concatenate, fused_concatenation, parameter_names
+from nnunet_prosma.fast.fused import _concatenate, fused_concatenation
+from nnunet_prosma.fast.values import parameter_names
 from nnunet_prosma.gate import AttentionGate, GateConfig, ProSMAGate
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.fast.choice import TOLERANCE
 from nnunet_prosma.fast.concatenation import by_path
-from nnunet_prosma.fast.fused import _concatenate, values_of
+from nnunet_prosma.fast.fused import _concatenate
+from nnunet_prosma.fast.values import values_of
 from nnunet_prosma.gate import GateConfig, ProSMAGate
 
 HALVES = (torch.float16, torch.bfloat16)
