@@ -1,7 +1,7 @@
 """How often a report of nnunet-prosma compare says better or worse where there is no difference, how often its
 intervals cover the truth, and how often it sees a difference that there is.
 
-    OMP_NUM_THREADS=1 python benchmarks/verdict_simulation.py [--repeats 5000] [--write docs/compare.md]
+    OMP_NUM_THREADS=1 python benchmarks/verdict_simulation.py [--clusters] [--repeats 5000] [--write docs/compare.md]
 
 Every report has three labels and is judged by the functions and rules of the command, with fewer resamples and signs.
 """
@@ -22,6 +22,7 @@ from nnunet_prosma.statistics.studentised import mean_intervals
 AT_ONCE = 100
 """Reports that share their resamples and signs."""
 CASES = (10, 30, 100)
+CLUSTERS = (10, 20, 30)
 RUNS = (2, 3, 4, 5)
 LABELS = 3
 DRAWN = 999
@@ -149,24 +150,73 @@ def coverage_and_power(repeats: int) -> Iterator[str]:
             yield f"| {name} | {cases} | {' | '.join(cells)} |"
 
 
+Effect = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+"""(rng, shape) -> what all cases of a cluster share in their differences, 0 on average."""
+EFFECTS: dict[str, Effect] = {
+    "normal": lambda rng, shape: rng.normal(0, 0.03, shape),
+    "heavy tails": lambda rng, shape: 0.02 * rng.standard_t(3, shape),
+    "skewed": lambda rng, shape: 0.03 * (rng.exponential(1, shape) - 1),
+}
+
+
+def clustered(effect: Effect, clusters: int, repeats: int) -> list[float]:
+    """Shares of verdicts by cluster, of intervals by cluster that cover, and of verdicts that ignore the clusters.
+
+    Two runs without a difference on average. A cluster has 1 to 15 cases, small ones more often; a case differs by what
+    its cluster shares and by its own.
+    """
+    rng = np.random.default_rng(clusters)
+    counted = np.zeros(3)
+    for start in range(0, repeats, AT_ONCE):
+        sizes = np.minimum(rng.geometric(0.25, clusters), 15)
+        units = np.repeat(np.arange(clusters), sizes)
+        shared = effect(rng, (clusters, AT_ONCE))[units]
+        columns = shared + rng.normal(0, 0.03, shared.shape)
+        families = [[k] for k in range(AT_ONCE)]
+        for place, of in ((0, units), (2, None)):
+            found = mean_intervals(columns, [0.95] * AT_ONCE, start, of, resamples=DRAWN)
+            p = sign_flip(columns, start, families, of, flips=DRAWN).p
+            clear = [i is not None and not i.low <= 0 <= i.high for i in found]
+            counted[place] += sum(c and q is not None and q < 0.05 for c, q in zip(clear, p, strict=True))
+            if of is not None:
+                counted[1] += sum(i is not None and i.low <= 0 <= i.high for i in found)
+    return [float(share) for share in counted / repeats]
+
+
+def by_cluster(repeats: int) -> Iterator[str]:
+    yield f"{repeats:,} simulated reports of two runs in each row; {versions()}."
+    yield ""
+    yield "| what a cluster shares | clusters | false verdicts | interval covers | false verdicts without `--cluster` |"
+    yield "| --- |" + " --- |" * 4
+    for name, effect in EFFECTS.items():
+        for clusters in CLUSTERS:
+            shares = clustered(effect, clusters, repeats)
+            yield f"| {name} | {clusters} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |"
+
+
+def versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("nnunet-prosma", "numpy", "scipy"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5000, help=f"a multiple of {AT_ONCE}")
+    parser.add_argument("--clusters", action="store_true", help="cases that belong together, alone")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT")
     options = parser.parse_args()
     started = time.process_time()
     lines = []
-    for line in report(options.repeats):
+    for line in by_cluster(options.repeats) if options.clusters else report(options.repeats):
         print(line, flush=True)
         lines.append(line)
     print(f"{time.process_time() - started:.0f} CPU seconds")
     if options.write:
-        marked.replace(options.write, Path(__file__).name, "\n".join(lines))
+        script = Path(__file__).name + " --clusters" * options.clusters
+        marked.replace(options.write, script, "\n".join(lines))
 
 
 def report(repeats: int) -> Iterator[str]:
-    names = ("nnunet-prosma", "numpy", "scipy")
-    yield f"{repeats:,} simulated reports in each cell; {', '.join(f'{n} {version(n)}' for n in names)}."
+    yield f"{repeats:,} simulated reports in each cell; {versions()}."
     yield ""
     yield "False reports in %: a verdict of better or worse / that, or a corrected p below 5 % in any cell."
     yield ""
