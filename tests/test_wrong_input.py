@@ -324,6 +324,19 @@ def test_a_gpu_that_is_not_there_is_one_sentence(home, capsys, use):
     assert snapshot(home) == before
 
 
+@pytest.mark.parametrize("use", ["inspect", "benchmark", "predict", "warm-start", "study", "demo"])
+def test_a_path_that_does_not_exist_is_one_sentence_in_every_command_that_computes_gates(
+    home, capsys, monkeypatch, use
+):
+    monkeypatch.setenv("NNUNET_PROSMA_PATH", "sideways")
+    before = snapshot(home)
+    status = call(USES[use], home)
+    error = capsys.readouterr().err
+    assert_one_sentence(status, error, "NNUNET_PROSMA_PATH must be one of .*, or unset, got 'sideways'")
+    assert error.count("NNUNET_PROSMA_PATH") == 1
+    assert snapshot(home) == before
+
+
 PROCESSES = [name for name in WRONG if not name.startswith(("warm-start: checkpoint", "inspect: plans"))][::17][:15]
 
 

@@ -94,8 +94,10 @@ def benchmark(setting: "Setting", networks: Sequence[str], device_name: str, rou
     from nnunet_prosma.benchmark.contender import contender
     from nnunet_prosma.benchmark.machine import machine
     from nnunet_prosma.benchmark.measure import measure
+    from nnunet_prosma.fast.concatenation import forced_path
     from nnunet_prosma.host.versions import versions
 
+    forced_path()  # refuses a bad one before anything is measured
     device = torch.device(device_name)
     try:
         results = measure({name: partial(contender, name, setting, device) for name in networks}, device, rounds)

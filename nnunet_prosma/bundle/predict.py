@@ -40,8 +40,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     from nnunet_prosma.bundle.manifest import read_manifest
     from nnunet_prosma.bundle.predictor import BundlePredictor, How
+    from nnunet_prosma.fast.concatenation import forced_path
     from nnunet_prosma.host.devices import choose_device
 
+    forced_path()  # refuses a bad one once, not case by case
     manifest = read_manifest(options.bundle)
     how = How(
         folds=options.folds,

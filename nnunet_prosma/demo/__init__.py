@@ -54,8 +54,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
+    from nnunet_prosma.fast.concatenation import forced_path
     from nnunet_prosma.host.devices import choose_device
 
+    forced_path()  # refuses a bad one before anything is written
     try:
         demonstrate(
             options.o.absolute(),

@@ -23,6 +23,7 @@ from torch.func import functional_call
 from torch.torch_version import TorchVersion
 from torch.utils.checkpoint import checkpoint
 
+from nnunet_prosma.errors import InputError
 from nnunet_prosma.fast.derivative import autocast_as_now, differentiable_gradients, is_itself_transformed
 from nnunet_prosma.fast.exact import obstacle_to_fusing, obstacle_to_recomputing, precisions_of
 from nnunet_prosma.fast.fused import fused_concatenation
@@ -131,7 +132,7 @@ def chosen_path(gate: ProSMAGate | AttentionGate, device: torch.device) -> str:
 def forced_path() -> str | None:
     wanted = os.environ.get(VARIABLE) or None
     if wanted not in (None, *PATHS):
-        raise ValueError(
+        raise InputError(
             f"the environment variable {VARIABLE} must be one of {', '.join(PATHS)}, or unset, got {wanted!r}"
         )
     return wanted

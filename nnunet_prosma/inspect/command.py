@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
 def inspect(options: argparse.Namespace) -> Path:
     from tqdm import tqdm
 
+    from nnunet_prosma.fast.concatenation import forced_path
     from nnunet_prosma.files import folder_made_whole
     from nnunet_prosma.inspect.case import inspect_case
     from nnunet_prosma.inspect.index import write_index
@@ -32,6 +33,7 @@ def inspect(options: argparse.Namespace) -> Path:
     from nnunet_prosma.inspect.tables import write_tables
     from nnunet_prosma.inspect.viewers import write_label_descriptions
 
+    forced_path()  # refuses a bad one once, not case by case
     output: Path = options.o
     model = model_folder(options)
     predictor = load(model, options)

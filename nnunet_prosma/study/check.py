@@ -15,7 +15,10 @@ from nnunet_prosma.study.spec import Study
 
 def check(study: Study) -> tuple[str, Path]:
     """The data set's name, and its folder of preprocessed data with all the plans."""
+    from nnunet_prosma.fast.concatenation import forced_path
+
     dataset, preprocessed = data(study)
+    forced_path()  # refuses a bad one, which every training would fail of
     check_plans(study, preprocessed)
     check_folds(study, preprocessed / "splits_final.json")
     check_label(study, preprocessed / "dataset.json")
