@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from workspace import run_as_newcomer
 from wrong_home import NAME, edit, edit_checkpoint, make_home, snapshot
 
@@ -89,6 +90,18 @@ def replaced(file: str, content: bytes) -> Any:
     return lambda home: (home / file).write_bytes(content)
 
 
+def set_study(home: Path, place: str, value: Any) -> None:
+    """Sets what stands at a/0/b in the study file."""
+    path = home / "study.yaml"
+    content = yaml.safe_load(path.read_text())
+    *above, last = (int(key) if key.isdecimal() else key for key in place.split("/"))
+    node = content
+    for key in above:
+        node = node[key]
+    node[last] = value
+    path.write_text(yaml.safe_dump(content))
+
+
 def cases() -> dict[str, Wrong]:
     found: dict[str, Wrong] = {}
     for use, (plans_file, dataset_file) in FILES.items():
@@ -162,11 +175,52 @@ def cases() -> dict[str, Wrong]:
         found[name] = Wrong(
             USES["start"], says, lambda home, p=place, v=value: edit_checkpoint(home / "vanilla.pth", p, v)
         )
+    for content, says in STUDIES:
+        found[f"study: {content[:60]!r}"] = Wrong(USES["study"], says, replaced("study.yaml", content.encode()))
+    for place, value, says in STUDY_SETTINGS:
+        found[f"study: {place} {value!r}"] = Wrong(
+            USES["study"], r"study\.yaml.*" + says, lambda home, p=place, v=value: set_study(home, p, v)
+        )
     for number, (words, says) in enumerate(OPTIONS):
         found[f"{words.split()[0]}: options {number}, {words}"] = Wrong(words, says)
     return found
 
 
+STUDIES = [
+    ("", "must hold settings .* not None"),
+    ("[1, 2]", r"must hold settings .* not \[1, 2\]"),
+    ("title: [", "cannot be read as YAML"),
+    ("title: 2020-13-45", "cannot be read as YAML: month must be in"),
+    ("title: !!int x", "cannot be read as YAML: invalid literal"),
+    ("title: !!timestamp x", "cannot be read as YAML: a value is not of the type that its tag says"),
+    ("title: !!bool x", "cannot be read as YAML: a value is not of the type that its tag says"),
+    ("title: !!python/object/apply:os.system [ls]", "cannot be read as YAML: could not determine a constructor"),
+    ("title: " + "9" * 5000, "cannot be read as YAML: Exceeds the limit"),
+    ("[" * 5000, "nested too deeply"),
+    ("title: t\narms: &a [*a]", "arm 1 must hold settings"),
+    ("title: t\n2: 3", "unknown setting 2"),
+]
+STUDY_SETTINGS: list[tuple[str, Any, str]] = [
+    ("title", ["t"], "title must be text"),
+    ("dataset", [9], r"dataset must be a number or a name, got \[9\]"),
+    ("dataset", True, "dataset must be a number or a name, got True"),
+    ("configuration", 3, "configuration must be text"),
+    ("folds", 0, "folds must be a list, got 0"),
+    ("folds", [True], r"folds must be whole numbers from 0 on, got \[True\]"),
+    ("folds", [[0]], r"folds must be whole numbers from 0 on"),
+    ("label", 1.5, "label must be the number of one"),
+    ("checkpoint", ["final"], "checkpoint must be one of best, final"),
+    ("compare", {"a": 1}, "compare must be a list"),
+    ("compare", [["--nope"]], "compare must list options"),
+    ("repeats", "3", "repeats must be a whole number from 1 on"),
+    ("arms", {"row": "a"}, "arms must be a list of at least one row"),
+    ("arms/0", None, "arm 1 must hold settings"),
+    ("arms/1/trainer", 5, "trainer of an arm must be text, got 5"),
+    ("arms/1/row", None, "row of an arm must be text, got None"),
+    ("arms/0/published", [], r"published must hold IoU and F1, got \[\]"),
+    ("arms/0/published", {"F1": [1]}, r"published F1 must be a number, or text .* got \[1\]"),
+    ("arms/0/published", {"Dice": 1}, "published may hold IoU and F1, not 'Dice'"),
+]
 OPTIONS = [
     ("plan -d 77", "nnU-Net knows no data set 77"),
     ("plan -d nonsense", "nnU-Net knows no data set 'nonsense'"),
@@ -259,6 +313,16 @@ OPTIONS = [
     ("demo -o {home}/file -device cpu", "is a file"),
     ("demo -o {home}/images -device cpu", "holds files that are not the demo's"),
     ("demo -o {home}/out --epochs nan", "--epochs must be a whole number, got 'nan'"),
+    ("demo -o {home}/out --epochs 0", "--epochs must be at least 1, got 0"),
+    ("demo -o {home}/out --epochs ²", "--epochs must be a whole number, got '²'"),
+    ("demo -o {home}/out --size inf", "--size must be a whole number, got 'inf'"),
+    ("demo -o {home}/out -device toaster", "toaster"),
+    ("demo -o {home}/file/out -device cpu", "file/out"),
+    ("demo -o {home}/" + "n" * 300 + " -device cpu", "File name too long"),
+    (USES["study"] + " --checkpoint-every nan", "--checkpoint-every must be minutes from 0 on, got nan"),
+    (USES["study"] + " --jobs 0", "--jobs must be at least 1, got 0"),
+    (USES["study"] + " --run nowhere", "nowhere"),
+    (USES["study"] + " -o {home}/file", "file"),
     ("demo -o {home}/out --size 4", "--size must be at least 16, got 4"),
 ]
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")

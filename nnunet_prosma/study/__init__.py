@@ -64,6 +64,7 @@ def made(options: argparse.Namespace, path: Path) -> "Setting":
     """The study checked, with all that its command line and this machine say."""
     from nnunet_prosma.host.devices import choose_device
     from nnunet_prosma.study.check import check, data
+    from nnunet_prosma.study.runs import named, runs_of
     from nnunet_prosma.study.setting import Setting
     from nnunet_prosma.study.spec import read
 
@@ -71,13 +72,16 @@ def made(options: argparse.Namespace, path: Path) -> "Setting":
     dataset, preprocessed = data(study) if options.status else check(study)
     output = options.o.absolute()
     refuse_foreign(output)
+    elsewhere = options.slurm or options.follow_up is not None or options.status
+    device = (options.device or "cuda") if elsewhere else choose_device(options.device)
+    setting = Setting(study, dataset, preprocessed, output, device, options.num_gpus, options.checkpoint_every)
+    if options.run:
+        named(options.run, runs_of(setting))
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the study cannot be written to {output}: {error.strerror}") from None
-    elsewhere = options.slurm or options.follow_up is not None or options.status
-    device = (options.device or "cuda") if elsewhere else choose_device(options.device)
-    return Setting(study, dataset, preprocessed, output, device, options.num_gpus, options.checkpoint_every)
+    return setting
 
 
 def refuse_foreign(output: Path) -> None:

@@ -44,13 +44,7 @@ class Study:
 
 def read(path: Path, *, dataset: str | None = None, folds: Sequence[int] | None = None) -> Study:
     """The study in a file, with the data set and the folds of the command line in the place of its own."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}") from None
-    settings = _checked(content, Study, str(path))
+    settings = _checked(_content(path), Study, str(path))
     arms = settings["arms"]
     if not isinstance(arms, list) or not arms:
         raise InputError(f"{path}: arms must be a list of at least one row, got {arms!r}")
@@ -60,11 +54,26 @@ def read(path: Path, *, dataset: str | None = None, folds: Sequence[int] | None 
             if not isinstance(settings[name], list):
                 raise InputError(f"{path}: {name} must be a list, got {settings[name]!r}")
             settings[name] = tuple(settings[name])
-    settings["dataset"] = "" if settings.get("dataset") is None else str(settings["dataset"])
+    settings["dataset"] = "" if settings.get("dataset") is None else settings["dataset"]
+    if isinstance(settings["dataset"], bool) or not isinstance(settings["dataset"], str | int):
+        raise InputError(f"{path}: dataset must be a number or a name, got {settings['dataset']!r}")
+    settings["dataset"] = str(settings["dataset"])
     study = Study(**settings)
     study = replace(study, dataset=dataset or study.dataset, folds=tuple(folds or study.folds))
     _check(study, path)
     return study
+
+
+def _content(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = str(error)
+    except (AttributeError, KeyError) as error:  # of yaml's, where a value is not what its !!tag says
+        reason = f"a value is not of the type that its tag says ({error})"
+    raise InputError(f"{path} cannot be read as YAML: {' '.join(reason.split())}")
 
 
 def _checked(content: Any, kind: type, where: str) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def _check(study: Study, path: Path) -> None:
     for name in ("title", "about", "configuration"):
         if not isinstance(getattr(study, name), str):
             raise InputError(f"{path}: {name} must be text, got {getattr(study, name)!r}")
-    if any(not isinstance(option, str | int | float) for option in study.compare):
+    if any(isinstance(option, bool) or not isinstance(option, str | int | float) for option in study.compare):
         raise InputError(f"{path}: compare must list options of nnunet-prosma compare, got {list(study.compare)}")
     _check_arms(study, path)
 
@@ -107,11 +116,16 @@ def _check_arms(study: Study, path: Path) -> None:
         for name in ("row", "trainer", "plans"):
             if not isinstance(getattr(arm, name), str) or not getattr(arm, name).strip():
                 raise InputError(f"{path}: {name} of an arm must be text, got {getattr(arm, name)!r}")
-        if not isinstance(arm.published or {}, dict):
+        if not isinstance(arm.published, dict | None):
             raise InputError(f"{path}, {arm.row}: published must hold {' and '.join(METRICS)}, got {arm.published!r}")
         unknown = [key for key in arm.published or {} if key not in METRICS]
         if unknown:
             raise InputError(f"{path}, {arm.row}: published may hold {' and '.join(METRICS)}, not {unknown[0]!r}")
+        for metric, value in (arm.published or {}).items():
+            if isinstance(value, bool) or not isinstance(value, str | int | float):
+                raise InputError(
+                    f"{path}, {arm.row}: published {metric} must be a number, or text as 80.13 ± 1, got {value!r}"
+                )
     if len({(arm.trainer, arm.plans) for arm in study.arms}) < len(study.arms):
         raise InputError(f"{path}: two arms are the same trainer on the same plans; name each once")
     if len({arm.row for arm in study.arms}) < len(study.arms):
