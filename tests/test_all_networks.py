@@ -5,8 +5,10 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 import torch
-from fixtures_v0_1 import GATED, VANILLA, folder_of, image, make_model
+from fixtures_v0_1 import GATED, SIZES, VANILLA, folder_of, image, make_model
+from hand_built import write_image
 from networks import build_ours, gated_skips, image_of_ours, of_ours
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import nn
@@ -14,6 +16,7 @@ from torch import nn
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.benchmark.arithmetic import decoder_stages, parameter_count
 from nnunet_prosma.bundle.facts import sparsity, thresholds
+from nnunet_prosma.command import main
 from nnunet_prosma.decoder import describe_gates, gates_of
 from nnunet_prosma.inspect.predictor import WatchingPredictor
 from nnunet_prosma.watch.observe import observe, summarise
@@ -143,3 +146,40 @@ def test_inspect_and_a_bundle_predict_as_nnunets_predictor(trained, tmp_path):
     assert plans["configurations"][model.configuration]["architecture"]["arch_kwargs"]["gate"]["kind"] in (
         "none" if "noGate" in folder.name else "attention" if "Attention" in folder.name else "prosma"
     )
+
+
+NAMED = [("nnUNetTrainerPUNet_noGate", "none", None), ("nnUNetTrainerProSMA_hardRemoval", "prosma", "hard")]
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize(("trainer", "kind", "removal"), NAMED, ids=[trainer for trainer, *_ in NAMED])
+def test_a_bundle_of_a_p_unet_says_how_it_was_trained_and_segments_as_nnunets_predictor(
+    trainer, kind, removal, dimensions, tmp_path, monkeypatch
+):
+    """By the commands bundle and predict; the plans of both trainers say nothing of a gate."""
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    make_model(tmp_path / "made", tmp_path, trainer, "somePlans", GATED + "PUNet", dimensions, None)
+    folder = tmp_path / "made" / folder_of(trainer, "somePlans", dimensions)
+    assert main(["bundle", "-m", str(folder), "-f", "0", "-o", str(tmp_path / "bundle")]) == 0
+    (plans,) = (tmp_path / "bundle" / "models").glob("*/plans.json")
+    (configuration,) = json.loads(plans.read_text())["configurations"].values()
+    gate = configuration["architecture"]["arch_kwargs"]["gate"]
+    assert (gate["kind"], gate["removal"] if removal else None) == (kind, removal)
+
+    patch = (1, *SIZES[2]) if dimensions == 2 else SIZES[3]
+    noise = np.random.RandomState(2).standard_normal([2 * n for n in patch]).astype(np.float32)
+    write_image(tmp_path / "images" / "case_0000.nii.gz", noise)
+    words = ["predict", tmp_path / "bundle", "-i", tmp_path / "images", "-o", tmp_path / "ours", "-device", "cpu"]
+    assert main([str(word) for word in words]) == 0
+    predictor = nnUNetPredictor(device=torch.device("cpu"), perform_everything_on_device=False)
+    predictor.initialize_from_trained_model_folder(str(folder), (0,), "checkpoint_final.pth")
+    (tmp_path / "theirs").mkdir()
+    predictor.predict_from_files_sequential(
+        [[str(tmp_path / "images" / "case_0000.nii.gz")]], [str(tmp_path / "theirs" / "case")]
+    )
+    ours, theirs = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / by / "case.nii.gz"))) for by in ("ours", "theirs")
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    assert len(np.unique(ours)) > 1
