@@ -1,4 +1,4 @@
-"""Smaller plans for docs/results.md, from nnU-Net's own: python plans.py kvasir|hippocampus PREPROCESSED_FOLDER"""
+"""Smaller plans for docs/results.md: python plans.py kvasir|kvasir-half|hippocampus PREPROCESSED_FOLDER"""
 
 import json
 import sys
@@ -22,8 +22,8 @@ if which == "kvasir":
     plans["configurations"]["2d"].update(patch_size=[64, 64], batch_size=8, architecture=P_UNET)
 else:
     plans["plans_name"] = "halfPlans"
-    configuration = plans["configurations"]["3d_fullres"]
+    configuration = plans["configurations"]["2d" if which == "kvasir-half" else "3d_fullres"]
     kwargs = configuration["architecture"]["arch_kwargs"]
     kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]
-    configuration["batch_size"] = 2
+    configuration["batch_size"] = 8 if which == "kvasir-half" else 2
 (folder / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=1))

@@ -1,0 +1,70 @@
+"""nnU-Net's trainer and gated ones, cut to so many epochs of 100 batches: for a machine without a GPU."""
+
+from typing import Any
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_prosma.trainers import (
+    nnUNetTrainerProSMA,
+    nnUNetTrainerProSMA_coarse3,
+    nnUNetTrainerProSMA_open,
+    nnUNetTrainerProSMA_openFast,
+    nnUNetTrainerProSMA_openResidual,
+    nnUNetTrainerProSMA_residual,
+)
+
+
+class nnUNetTrainer_15x100(nnUNetTrainer):
+    epochs = 15
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = self.epochs, 100, 5
+
+
+class nnUNetTrainer_30x100(nnUNetTrainer_15x100):
+    epochs = 30
+
+
+class nnUNetTrainer_60x100(nnUNetTrainer_15x100):
+    epochs = 60
+
+
+class nnUNetTrainer_120x100(nnUNetTrainer_15x100):
+    epochs = 120
+
+
+class nnUNetTrainerAgain_60x100(nnUNetTrainer_60x100):
+    """Vanilla once more: what it differs by from vanilla is noise."""
+
+
+class nnUNetTrainerProSMA_60x100(nnUNetTrainerProSMA, nnUNetTrainer_60x100):
+    pass
+
+
+class nnUNetTrainerProSMA_residual_60x100(nnUNetTrainerProSMA_residual, nnUNetTrainer_60x100):
+    pass
+
+
+class nnUNetTrainerProSMA_open_60x100(nnUNetTrainerProSMA_open, nnUNetTrainer_60x100):
+    pass
+
+
+class nnUNetTrainerProSMA_openResidual_60x100(nnUNetTrainerProSMA_openResidual, nnUNetTrainer_60x100):
+    pass
+
+
+class nnUNetTrainerProSMA_openFast_60x100(nnUNetTrainerProSMA_openFast, nnUNetTrainer_60x100):
+    pass
+
+
+class nnUNetTrainerProSMA_coarse3_60x100(nnUNetTrainerProSMA_coarse3, nnUNetTrainer_60x100):
+    pass
