@@ -422,6 +422,32 @@ def assert_said(capsys, message):
     assert re.search(message, "\n".join(said)), said
 
 
+def test_damaged_images_are_named_and_the_others_are_shown(tmp_path, capsys):
+    model = write_model(tmp_path / "results", plans(3, [8, 8, 16]))
+    images, whole = tmp_path / "images", half_bright((8, 8, 16))
+    for name in ("a", "cut", "z"):
+        write_image(images / f"{name}_0000.nii.gz", whole)
+    cut, holed = images / "cut_0000.nii.gz", whole.copy()
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    holed[1, 2, 3] = np.nan
+    write_image(images / "holed_0000.nii.gz", holed)
+    inspect(model, images, tmp_path / "out", "--disable_tta", status=2)
+    said = capsys.readouterr().err
+    for name in ("cut", "holed"):
+        assert re.search(rf"^nnunet-prosma inspect: {name} is left out: .*{name}_0000\.nii\.gz", said, re.MULTILINE), (
+            said
+        )
+    assert said.endswith("nnunet-prosma inspect: 2 of 4 cases could not be inspected: cut, holed\n")
+    assert "Traceback" not in said
+    assert [row["case"] for row in table(tmp_path / "out")] == ["a", "z"]
+    assert sorted(path.name for path in (tmp_path / "out" / "segmentations").glob("*.nii.gz")) == [
+        "a.nii.gz",
+        "z.nii.gz",
+    ]
+    for name in ("a", "z"):
+        assert np.array_equal(read(tmp_path / "out" / "segmentations" / f"{name}.nii.gz"), whole > 0)
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path, capsys):
     model = write_model(tmp_path / "results", plans(3, [8, 8, 16]))
     write_image(tmp_path / "images" / "case_0000.nii.gz", half_bright((8, 8, 16)))
