@@ -1,6 +1,7 @@
 """Brings the surface metrics into a table: finds the files, measures, checks them against nnU-Net's numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,15 @@ def reader_of(run: Run) -> Any:
     return run.reader()
 
 
-def add_surfaces(
+def with_surfaces(
     loaded: Loaded,
     tolerances: Mapping[LabelKey, float],
     cache: Path,
     workers: int,
-    allowed: list[str],
+    allowed: Sequence[str],
     miss: str = LEFT_OUT,
-) -> None:
-    """Adds nsd and hd95 to the table, and to the findings what the files show. What was measured is kept.
+) -> Loaded:
+    """With nsd and hd95 in the table, and in the findings what the files show. What was measured is kept.
 
     miss: what a missed label's Hausdorff distance is, which is not finite: left out, or the image's diagonal.
     """
@@ -52,16 +53,18 @@ def add_surfaces(
         found = [[[_value(outcomes[r, c], k, name) for k in table.keys] for c in table.cases] for r in runs]
         return np.array(found, dtype=float).reshape(shape)
 
-    table.values |= {name: measured(name) for name in ("nsd", "hd95")}
+    values = table.values | {name: measured(name) for name in ("nsd", "hd95")}
     if miss == DIAGONAL:
         missed = (table.n_ref > 0) & (table.n_pred == 0)
-        table.values["hd95"] = np.where(missed, measured("diagonal"), table.values["hd95"])
+        values["hd95"] = np.where(missed, measured("diagonal"), values["hd95"])
     known = known_metrics(loaded.runs[0].unit)
-    table.metrics[2:2] = [known["nsd"], known["hd95"]]
+    metrics = [*table.metrics[:2], known["nsd"], known["hd95"], *table.metrics[2:]]
+    stale = []
     for r, run in enumerate(loaded.runs):
-        stale = [c for i, c in enumerate(table.cases) if _is_stale(outcomes[r, c], loaded, r, i)]
-        if stale:
-            loaded.findings += judge([_stale(run, stale)], allowed)
+        if changed := [c for i, c in enumerate(table.cases) if _is_stale(outcomes[r, c], loaded, r, i)]:
+            stale.append(_stale(run, changed))
+    findings = [*loaded.findings, *judge(stale, allowed)]
+    return replace(loaded, table=replace(table, values=values, metrics=metrics), findings=findings)
 
 
 def find_truth(run: Run, recorded: Path) -> Path:

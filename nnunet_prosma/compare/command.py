@@ -83,16 +83,17 @@ def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) ->
     table = loaded.table
     settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow, "cluster": options.cluster}
     if not options.no_images:
-        from nnunet_prosma.compare.add_surfaces import add_surfaces
+        from nnunet_prosma.compare.add_surfaces import with_surfaces
 
         tolerances = by_name(options.tolerance, table.labels, TOLERANCE, "--tolerance", "label")
         settings["tolerance"] = describe(tolerances, unit)
         wanted = {key: tolerances[name] for key, name in zip(table.keys, table.labels, strict=True)}
         cache = options.output / CACHE if options.cache is None else options.cache / Path(CACHE).name
         settings["hd95_of_a_miss"] = options.hd95_of_a_miss
-        add_surfaces(loaded, wanted, cache, options.workers, options.allow, options.hd95_of_a_miss)
-    table.metrics = with_worse_by(table.metrics, options.worse_by)
-    margins = margins_of(options.margin, table.metrics, options.primary)
+        loaded = with_surfaces(loaded, wanted, cache, options.workers, options.allow, options.hd95_of_a_miss)
+    metrics = with_worse_by(loaded.table.metrics, options.worse_by)
+    loaded = replace(loaded, table=replace(loaded.table, metrics=metrics))
+    margins = margins_of(options.margin, metrics, options.primary)
     settings["margin"] = margins.get(options.primary)
     analysis = analyse(by_arm(loaded), options.primary, options.seed, settings, margins)
     write_report(analysis, folder, plots=not options.tables_only, images=not options.no_images)

@@ -99,6 +99,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             raise InputError("give -d, -c and -tr together, or DATASET CONFIGURATION TRAINER TRAINER without them")
         options.run = [options.dataset, options.configuration, *options.trainers]
     check(options)
+    if options.run:
+        options.dataset, options.configuration, *options.trainers = options.run
     return options
 
 
@@ -119,7 +121,6 @@ def check(options: argparse.Namespace) -> None:
     elif not options.folders:
         if len(options.run) < 4:
             raise InputError("name a data set, a configuration and at least two trainers; the first is the baseline")
-        options.dataset, options.configuration, *options.trainers = options.run
     elif len(options.folders) < 2:
         raise InputError("--folders needs at least two results folders; the first is the baseline")
     if options.no_images and options.primary in SURFACE:

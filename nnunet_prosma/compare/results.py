@@ -8,6 +8,7 @@ from nnunet_prosma.compare.table import Metric
 from nnunet_prosma.compare.verdict import number, p_digits, percent
 from nnunet_prosma.statistics.studentised import LEVEL, MINIMUM, Interval
 
+BEHIND = "behind by"
 COLUMNS = (
     "cases",
     "baseline mean ± SD",
@@ -17,6 +18,7 @@ COLUMNS = (
     "p",
     "p (corrected)",
     "ahead / equal / behind",
+    BEHIND,
     "baseline median",
     "median",
     "median difference",
@@ -35,12 +37,8 @@ def results(analysis: Analysis) -> Section:
             rows = [r for r in analysis.rows if r.metric is metric and r.candidate == candidate]
             better = "larger" if metric.better > 0 else "smaller"
             title = f"{metric.title}{_unit(metric)}: {candidate} against {analysis.table.runs[0]} ({better} is better)"
-            header: tuple[str, ...] = (
-                "label",
-                *COLUMNS[:-3],
-                f"behind by > {metric.worse_by:g} {metric.unit}".strip(),
-                *COLUMNS[-3:],
-            )
+            worse = f"{BEHIND} > {metric.worse_by:g} {metric.unit}".strip()
+            header: tuple[str, ...] = ("label", *(worse if column == BEHIND else column for column in COLUMNS))
             lines: list[tuple[str, ...]] = [(row.label, *_result(row)) for row in rows]
             if metric.name == "hd95":  # what has no finite distance: another thing for each of the two
                 header = (*header[:2], "absent in truth", "missed by either", *header[2:])
@@ -63,7 +61,7 @@ def results(analysis: Analysis) -> Section:
 def _overview(analysis: Analysis) -> Table:
     """Only the means over labels, where there are many labels."""
     rows = [row for row in analysis.rows if row.label == MEAN]
-    header = ("metric", *COLUMNS[:-3], "behind by", *COLUMNS[-3:])
+    header = ("metric", *COLUMNS)
     lines = [(f"{row.candidate}: {row.metric.title}{_unit(row.metric)}", *_result(row)) for row in rows]
     return Table(f"Mean over labels, against {analysis.table.runs[0]}", header, lines)
 
@@ -73,11 +71,11 @@ def _unit(metric: Metric) -> str:
 
 
 def _result(row: Row) -> tuple[str, ...]:
-    """A cell for each of COLUMNS, and before the last three that of worse by."""
+    """A cell for each of COLUMNS."""
     reasons = ((row.absent, "absent"), (row.missed, "missed"))
     out = "".join(f" (−{count} {reason})" for count, reason in reasons if count)
     if row.spreads is None:
-        return (f"{row.n}{out}", *["–"] * len(COLUMNS))
+        return (f"{row.n}{out}", *["–"] * (len(COLUMNS) - 1))
     (a, b) = row.spreads
     return (
         f"{row.n}{out}",
@@ -97,8 +95,7 @@ def _result(row: Row) -> tuple[str, ...]:
 
 def cells(row: Row) -> dict[str, str]:
     """The cells by their column."""
-    found = _result(row)
-    return dict(zip((*COLUMNS[:-3], "behind by", *COLUMNS[-3:]), found, strict=True))
+    return dict(zip(COLUMNS, _result(row), strict=True))
 
 
 def digits(value: float, row: Row) -> str:
