@@ -8,6 +8,11 @@ import pytest
 from compare_workspace import counts, write_run
 
 from nnunet_prosma.command import main
+from nnunet_prosma.study.conduct import compare
+from nnunet_prosma.study.runs import runs_of
+from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.spec import Arm, Study
+from nnunet_prosma.study.table import differences
 
 NAMES = {"background": 0, "liver": 1, "tumour": 2}
 CASES = 20
@@ -128,3 +133,20 @@ def test_a_label_that_one_summary_lacks_is_an_error_and_left_out_if_it_is_allowe
     found = compared(tmp_path, "--folders", *runs, "--allow", "labels")
     assert found["labels"] == ["liver"]
     assert any("lacks the label tumour" in finding["sentence"] for finding in found["findings"])
+
+
+def test_a_study_compares_each_repeat_and_all_of_them_as_one_run_an_arm(tmp_path):
+    rng = np.random.default_rng(0)
+    arms = tuple(Arm(trainer, trainer) for trainer in "AB")
+    study = Study("t", arms, configuration="3d_fullres", folds=(0,), repeats=3, compare=("--tables-only",))
+    setting = Setting(study, "Dataset009_Toy", tmp_path, tmp_path / "out", "cpu")
+    setting.splits.write_text(json.dumps([{"train": [], "val": [f"c{i:02}" for i in range(CASES)]}]))
+    for repeat, trainer in ((1, "A"), (1, "B"), (2, "A"), (2, "B"), (3, "A")):  # the third is not whole
+        training(tmp_path / "out" / "results" / f"repeat_{repeat}" / "Dataset009_Toy", trainer, rng, 0.0)
+    finished = [run for run in runs_of(setting) if run.folder.is_dir()]
+    reports = compare(finished, setting)
+    assert list(reports) == ["repeat 1, fold 0", "repeat 2, fold 0", "all repeats, fold 0"]
+    found = [json.loads((report / "summary.json").read_text())["statistics"][0] for report in reports.values()]
+    assert [row["trainings"]["candidate"] for row in found] == [1, 1, 2]
+    assert found[2]["mean_difference"] == pytest.approx((found[0]["mean_difference"] + found[1]["mean_difference"]) / 2)
+    assert "The rows of all repeats do tell that" in "".join(differences(study, reports))

@@ -12,6 +12,7 @@ from nnunet_prosma.study.local import Slot, work_off
 from nnunet_prosma.study.prepare import prepare
 from nnunet_prosma.study.runs import Run, named, runs_of
 from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.spec import Arm
 from nnunet_prosma.study.standing import done, unlike
 from nnunet_prosma.study.stop import Stop
 from nnunet_prosma.study.table import write_table
@@ -60,7 +61,7 @@ def collect_to(setting: Setting, folder: Path) -> None:
 def compare(finished: Sequence[Run], setting: Setting) -> dict[str, Path]:
     """nnunet-prosma compare over the folds that all arms have; one report, or where folds share cases one for each.
 
-    Each repeat is compared for itself.
+    Each repeat is compared for itself, and where several can be, all of them together: there an arm is its repeats.
     """
     from nnunet_prosma.compare.command import main
 
@@ -71,20 +72,35 @@ def compare(finished: Sequence[Run], setting: Setting) -> dict[str, Path]:
         collect(finished, setting, setting.output)
         finished = [replace(run, folder=place_of(run, setting.output)) for run in finished]
         further += ["--tables-only"] * ("--tables-only" not in further)
-    reports = {}
+    if study.repeats is not None:
+        further = ["--cache", str(setting.output / "compare" / "cache"), *further]  # the report on all measures nothing
+    reports: dict[str, Path] = {}
+    whole: dict[int | None, list[int]] = {}
     for repeat in dict.fromkeys(run.repeat for run in finished):
         own = [run for run in finished if run.repeat == repeat]
         folds = [fold for fold in study.folds if sum(run.fold == fold for run in own) == len(study.arms)]
-        if not folds:
-            continue
-        folders = [str(next(run for run in own if run.arm == arm).folder.parent) for arm in study.arms]
+        if folds:
+            whole[repeat] = folds
+    together = [(f"repeat {repeat}, " if repeat is not None else "", [repeat], whole[repeat]) for repeat in whole]
+    if len(whole) > 1:
+        common = [fold for fold in study.folds if all(fold in folds for folds in whole.values())]
+        together.append(("all repeats, ", list(whole), common))
+    for prefix, repeats, folds in together:
+        own = [run for run in finished if run.repeat in repeats and run.fold in folds]
+        folders = [str(folder) for arm in study.arms for folder in folders_of(arm, own)]
         for group in [folds] if disjoint(setting.splits, folds) else [[fold] for fold in folds]:
-            name = f"fold {group[0]}" if len(group) == 1 else f"folds {', '.join(map(str, group))}"
-            name = name if repeat is None else f"repeat {repeat}, {name}"
+            if not group:
+                continue
+            name = prefix + (f"fold {group[0]}" if len(group) == 1 else f"folds {', '.join(map(str, group))}")
             report = setting.output / "compare" / name.replace(", ", "_").replace(" ", "_")
             main(["--folders", *folders, "-f", *map(str, group), "-o", str(report), *further])
             reports[name] = report
     return reports
+
+
+def folders_of(arm: Arm, runs: Sequence[Run]) -> list[Path]:
+    """Trained folders of the arm, one for each repeat."""
+    return list(dict.fromkeys(run.folder.parent for run in runs if run.arm == arm))
 
 
 def disjoint(splits: Path, folds: Sequence[int]) -> bool:

@@ -16,6 +16,10 @@ from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import METRICS, Arm, Study
 
+ALL_REPEATS = (
+    " The rows of all repeats do tell that: there a method is its repeats together, and interval and p are Student's t "
+    "over cases and trainings."
+)
 Scores = dict[str, dict[int, dict[str, Score]]]
 """Run's key -> label -> pooling -> Score."""
 
@@ -112,6 +116,7 @@ def differences(study: Study, reports: Mapping[str, Path]) -> Iterator[str]:
             f"[{name}]({report.relative_to(report.parent.parent)}/report.html)" for name, report in reports.items()
         )
         + ". It tells what the choice of cases leaves open, not what another training would bring."
+        + ALL_REPEATS * any(name.startswith("all repeats") for name in reports)
     )
 
 
