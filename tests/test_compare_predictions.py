@@ -7,6 +7,9 @@ import pytest
 from compare_workspace import write_mask
 
 from nnunet_prosma.command import main
+from nnunet_prosma.compare.pictures import read_image, read_masks
+from nnunet_prosma.compare.predictions import TEST, read_predictions
+from nnunet_prosma.compare.summaries import read_cases
 
 LABELS = {"background": 0, "liver": 1, "tumour": 2}
 CASES = 6
@@ -85,3 +88,14 @@ def test_what_cannot_be_compared_is_refused(made, tmp_path, capsys, change, says
     assert main(["compare", *map(str, named), "-o", str(tmp_path / "report")]) == 2
     assert re.search(says, capsys.readouterr().err)
     assert not (tmp_path / "report").exists()
+
+
+def test_pictures_show_the_predictions_also_where_raw_data_are_at_hand(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    runs = read_predictions([made / "A", made / "B"], made / "raw" / "labelsTs", None, 1)
+    cases = [read_cases(run, [TEST])["c0"] for run in runs]
+    truth, a, b = read_masks(runs, cases).volumes
+    assert truth.shape == (4, 8, 8)
+    assert (a == truth).all()
+    assert np.argwhere(b != truth).tolist() == [[1, 1, 1]]
+    assert read_image(runs[0], "c0", truth.shape) is None

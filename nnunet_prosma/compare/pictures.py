@@ -14,6 +14,7 @@ import numpy as np
 from nnunet_prosma.compare.add_surfaces import find_truth, reader_of
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.extremes import Picture
+from nnunet_prosma.compare.predictions import Predictions
 from nnunet_prosma.compare.summaries import Case
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.host.datasets import optional_folder
@@ -90,7 +91,8 @@ def read_image(run: Run, case: str, shape: tuple[int, ...]) -> np.ndarray | None
     raw = optional_folder("nnUNet_raw")
     if raw is None:
         return None
-    first, *more = (raw / run.dataset / os.path.expandvars(file) for file in run.setup.dataset.files_of(case))
+    described = run.described if isinstance(run, Predictions) else run.setup.dataset
+    first, *more = (raw / run.dataset / os.path.expandvars(file) for file in described.files_of(case))
     if not more:
         ending = f"_0000{run.file_ending}"
         stem = glob.escape(first.name.removesuffix(ending))
@@ -101,7 +103,7 @@ def read_image(run: Run, case: str, shape: tuple[int, ...]) -> np.ndarray | None
         image, properties = read_images(reader_of(run), [first, *more])
     except Exception:  # a picture without its image is still a picture
         return None
-    colour = in_colour(run.setup.dataset.channel_names, properties)
+    colour = in_colour(described.channel_names, properties)
     return shaded(image, colour) if image.shape[1:] == shape else None
 
 
