@@ -111,7 +111,7 @@ def test_make_works_in_a_folder_whose_name_has_a_space(tmp_path):
     for name in ("trainers", "architectures"):
         (folder / name).mkdir()
     for target in ("demo", "test", "lint"):
-        words = ["make", "-n", target]
+        words = ["make", "--no-print-directory", "-n", target]
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
         assert "a b" not in done.stdout
         assert ".venv/bin/" in done.stdout

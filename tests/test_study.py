@@ -155,7 +155,7 @@ def test_a_study_is_killed_and_stopped_and_goes_on_to_its_table(workspace, monke
     # what the trainer changed is in the model's plans, and nowhere else
     saved = json.loads((first.parent / "plans.json").read_text())["configurations"]["2d"]
     assert (saved["patch_size"], saved["batch_size"]) == ([32, 32], 8)
-    assert saved["architecture"]["arch_kwargs"]["gate"] == "none"
+    assert saved["nnunet_prosma"]["gate"]["kind"] == "none"
     assert (preprocessed / "nnUNetPlans.json").read_text() == planned
 
     # nnU-Net predicts with it from that folder alone, without mirroring, as it validated

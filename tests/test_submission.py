@@ -378,7 +378,7 @@ def test_the_folder_is_ready_for_docker_build(submission):
     scripts = {"do_build.sh", "do_test_run.sh", "do_save.sh"}
     assert held == scripts | {
         *("Dockerfile", ".dockerignore", "README.md", "inference.py"),
-        *("container.json", "choice.json", "bundle", "test"),
+        *("container.json", "choice.json", "bundle", "test", "requirements.txt", "wheels"),
     }
     assert all(os.access(folder / script, os.X_OK) for script in scripts)
     for path in folder.iterdir():

@@ -222,6 +222,11 @@ STUDY_SETTINGS: list[tuple[str, Any, str]] = [
     ("arms/0/published", {"Dice": 1}, "published may hold IoU and F1, not 'Dice'"),
 ]
 OPTIONS = [
+    ("smooth apply {home}/nothing.json -i {home}/images -o {home}/out", "nothing.json is missing"),
+    ("smooth apply {home}/study.yaml -i {home}/images -o {home}/out", "study.yaml cannot be read"),
+    ("smooth fit -d 77 -c 2d -o {home}/out.json", "77"),
+    ("smooth fit -d 9 -c 2d --lam nan -o {home}/out.json", "--lam must be above 0"),
+    ("smooth fit -d 9 -c 3d_fullres -o {home}", "is a folder"),
     ("plan -d 77", "nnU-Net knows no data set 77"),
     ("plan -d nonsense", "nnU-Net knows no data set 'nonsense'"),
     ("plan -d ²", "nnU-Net knows no data set '²'"),

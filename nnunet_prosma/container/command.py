@@ -180,7 +180,7 @@ def sample_cases(options: argparse.Namespace, manifest: dict[str, Any], model: P
 def _fill_templates(
     folder: Path, options: argparse.Namespace, manifest: dict[str, Any], container: dict[str, Any], name: str, base: str
 ) -> None:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "model"
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:100].strip("-_") or "model"  # docker and files allow 255
     tag = name.lower().replace("_", "-")
     first = container["inputs"][0]["path"]
     separate = options.weights == "model"

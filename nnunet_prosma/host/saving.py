@@ -106,8 +106,8 @@ def _save_checkpoint(original: Any, saver: Saver) -> Any:
             saver.longest_saving_s = max(saver.longest_saving_s, saver.clock() - began)
             if path.name == LATEST:
                 saver.saved_at = saver.clock()
-        with contextlib.suppress(OSError):
-            temporary.parent.rmdir()
+            with contextlib.suppress(OSError):
+                temporary.parent.rmdir()
 
     return save_checkpoint
 

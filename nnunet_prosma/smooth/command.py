@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         "cross-validation shows that it helps. fit needs a cross-validation with probabilities (nnUNetv2_train --npz), "
         "apply predictions with them (nnUNetv2_predict --save_probabilities).",
     )
-    commands = parser.add_subparsers(dest="what", required=True, metavar="fit|apply")
+    commands = parser.add_subparsers(dest="what", required=True, metavar="fit|apply", help="choose, or smooth")
     fit = commands.add_parser("fit", help="choose by cross-validation, and write SMOOTH.json")
     fit.add_argument("-d", metavar="DATASET", required=True, help="number or name")
     fit.add_argument("-c", metavar="CONFIGURATION", required=True, help="such as 3d_fullres")
