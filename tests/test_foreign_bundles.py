@@ -252,7 +252,8 @@ def test_a_sockets_path_is_plain(bundle, flag, path):
 
 def test_a_data_sets_name_executes_nothing_in_the_scripts(bundle, tmp_path, monkeypatch):
     """They are run with a docker that only notes what it is given."""
-    named = f'Dataset001_"; touch {tmp_path}/executed; $(touch {tmp_path}/executed)\ntouch {tmp_path}/executed\n' + 300 * "x"
+    named = f'Dataset001_"; touch {tmp_path}/executed; $(touch {tmp_path}/executed)\ntouch {tmp_path}/executed\n'
+    named += 300 * "x"  # longer than a file may be called
     bundle.change("plans.json", lambda plans: plans.update(dataset_name=named))
     status, said = bundle.run("container")
     assert status == 0, said
