@@ -177,7 +177,7 @@ def test_ctrl_c_stops_the_command_and_all_its_children(tmp_path):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30)[1] == "nnunet-prosma demo: stopped\n"
+    assert process.communicate(timeout=1800)[1] == "nnunet-prosma demo: stopped\n"
     assert process.returncode == 130
     time.sleep(0.2)
     stat = Path(f"/proc/{pid.read_text()}/stat")

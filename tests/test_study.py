@@ -101,7 +101,7 @@ def test_a_study_is_killed_and_stopped_and_goes_on_to_its_table(workspace, monke
     while study.poll() is None and not log.exists():
         time.sleep(0.1)
     study.send_signal(signal.SIGINT)
-    said, _ = study.communicate(timeout=60)
+    said, _ = study.communicate(timeout=1800)
     assert study.returncode == 130, said
     assert "fold 0, without (nnUNetTrainerPUNetNoGateShort): to continue" in said
     assert f"stopped; the same command goes on from here: nnunet-prosma {' '.join(map(str, words))}" in said

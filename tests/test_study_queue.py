@@ -53,7 +53,7 @@ def pretend(monkeypatch, work):
 
 
 def test_each_gpu_trains_one_run_at_a_time_from_a_common_queue(setting, monkeypatch):
-    busy, together, gate = [], [], threading.Barrier(2, timeout=60)
+    busy, together, gate = [], [], threading.Barrier(2, timeout=1800)
 
     def work(run):
         busy.append(run.key)
