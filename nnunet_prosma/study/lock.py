@@ -18,6 +18,7 @@ from typing import Any
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_json
+from nnunet_prosma.files.leftovers import start_of
 
 
 class HeldError(InputError):
@@ -131,10 +132,4 @@ def started(process: int) -> str | None:
     """When a process of this host began, by which it is told from a later one of the same number; None: it is gone."""
     if sys.platform == "win32":
         return str(process) if process == os.getpid() else None
-    with contextlib.suppress(OSError, IndexError):
-        status = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return None if status[0] == "Z" else status[19]
-    if Path("/proc/self/stat").exists():
-        return None
-    asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(process)], capture_output=True, text=True)
-    return asked.stdout.strip() or None
+    return start_of(process) or None
