@@ -8,20 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.compare.fairness import Finding
+from nnunet_prosma.host.preprocessing import decides_preprocessing
 from nnunet_prosma.host.runs import Fold, Run
 
 NETWORK = ("architecture",)
-PREPROCESSING = (
-    "data_identifier",
-    "preprocessor_name",
-    "spacing",
-    "normalization_schemes",
-    "use_mask_for_norm",
-    "transpose_forward",
-    "transpose_backward",
-    "image_reader_writer",
-    "foreground_intensity_properties_per_channel",
-)
 SCHEDULE = {
     "num_epochs": "epochs",
     "num_iterations_per_epoch": "iterations per epoch",
@@ -108,7 +98,7 @@ def plan_differences(baseline: Run, run: Run) -> Iterator[Finding]:
         top = key.split(".")[0]
         if top in names:
             continue
-        kind = "network" if top in NETWORK else "preprocessing" if _is_preprocessing(top) else "plans"
+        kind = "network" if top in NETWORK else "preprocessing" if decides_preprocessing(top) else "plans"
         parts[kind] += [f"- {key}: {before[key]}"] if key in before else []
         parts[kind] += [f"+ {key}: {after[key]}"] if key in after else []
     about = {"network": "the network", "preprocessing": "preprocessing", "plans": "other settings than network"}
@@ -171,10 +161,6 @@ def _debug(key: str, fold: Fold) -> str | None:
 
 def _content(path: Path) -> str:
     return path.read_text()
-
-
-def _is_preprocessing(key: str) -> bool:
-    return key in PREPROCESSING or key.startswith("resampling")
 
 
 def _folds(folds: Sequence[str]) -> str:
