@@ -99,7 +99,7 @@ def per_value(module: ModuleType, capability: int, dtype: str) -> tuple[float, f
     """Of the convolution and of its weight gradient, for all taps."""
     wide, narrow = module.VALUES // CHANNELS, module.VALUES // 4 // CHANNELS
     constants = {**KERNEL, "even": True}
-    spread = compiled(module._spread, {**constants, "across": wide}, 2, capability, dtype)
+    spread = compiled(module._spread, {**constants, "full": True, "across": wide}, 2, capability, dtype)
     rows = module.ROWS_PER_SUM
     more = {"across": narrow, "rows_per_sum": rows}
     gradient = compiled(module._kernel_gradient, {**constants, **more}, 1, capability, dtype)

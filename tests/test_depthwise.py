@@ -23,6 +23,7 @@ GEOMETRIES = [
     ((2, 3, 1), (1, 3, 5), 4, 5),  # smaller than the dilation
     ((1, 34, 9), (1, 3, 3), 1, 3),  # more rows than a program adds up
     ((1, 2, 70), (1, 1, 3), 2, 64),  # an interior
+    ((3, 4, 8), (3, 3, 3), 2, 16),  # a row is a piece
 ]
 
 
@@ -52,7 +53,7 @@ def test_rows_that_lie_beyond_two_to_the_31_values_are_found():
     sums, settings = torch.zeros(1), (1, 1, 1, width)  # one tap; a piece is a row
     tile = (1, True, tl.float32)
     depthwise_gpu._spread[(height, 1, 1)](
-        field, torch.tensor([3.0]), out, 1, height, width, channels, 1, *settings, *tile
+        field, torch.tensor([3.0]), out, 1, height, width, channels, 1, *settings, 1, True, *tile[1:]
     )
     assert torch.equal(out[:, 0], 3 * field[:, 0])
     depthwise_gpu._kernel_gradient[(1, 1, 1)](
@@ -119,7 +120,7 @@ def compiled(kernel, dtype, target, warps, **constants):
 
 for capability, dtype in ((75, "fp16"), (80, "fp32"), (80, "bf16"), (90, "fp16")):
     for kernel, warps, more in (
-        (depthwise_gpu._spread, 2, {"across": 128}),
+        (depthwise_gpu._spread, 2, {"across": 128, "full": True}),
         (depthwise_gpu._kernel_gradient, 1, {"across": 32, "rows_per_sum": 32}),
     ):
         program = compiled(kernel, dtype, GPUTarget("cuda", capability, 32), warps, **more)

@@ -31,7 +31,7 @@ def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) ->
     grid = (size[0] * size[1] * tile.pieces, tile.channel_blocks, len(field))
     _spread[grid](
         *(field, _taps_first(kernel, tile.dtype), out, *size, field.shape[2], dilation, *kernel.shape[2:]),
-        *(tile.across, tile.block, tile.even, tile.sum),
+        *(tile.across, tile.block, tile.even, tile.full, tile.sum),
         num_warps=tile.warps,
     )
     return out
@@ -64,6 +64,7 @@ class _Tile:
         self.block = min(int(triton.next_power_of_2(channels)), CHANNELS)
         self.across = min(int(triton.next_power_of_2(size[2])), max(values // self.block, 1))
         self.even = channels % self.block == 0
+        self.full = self.even and size[2] % self.across == 0
         self.pieces, self.channel_blocks = triton.cdiv(size[2], self.across), triton.cdiv(channels, self.block)
         self.warps = max(1, min(4, self.block * self.across // 1024))
         is_double = field.dtype == torch.float64
@@ -73,6 +74,16 @@ class _Tile:
 def _taps_first(kernel: Tensor, dtype: torch.dtype) -> Tensor:
     """(C, 1, kD, kH, kW) -> (kD * kH * kW, C), in the precision of the sums."""
     return kernel.flatten(1).t().to(dtype).contiguous()
+
+
+@triton.jit
+def _wide(value, sum_type: tl.constexpr):
+    """In the precision of the sums. The bits of a bfloat16 are the upper half of a float32's: one shift, where the
+    conversion takes more."""
+    if value.dtype == tl.bfloat16:
+        return (value.to(tl.uint16, bitcast=True).to(tl.uint32) << 16).to(tl.float32, bitcast=True)
+    else:
+        return value.to(sum_type)
 
 
 @triton.jit
@@ -91,6 +102,7 @@ def _spread(
     across: tl.constexpr,
     channels_at_once: tl.constexpr,
     even: tl.constexpr,
+    full: tl.constexpr,
     sum_type: tl.constexpr,
 ):
     """out[p, c] = sum over taps of kernel[tap, c] * field[p + tap, c], zero outside of the image."""
@@ -116,14 +128,17 @@ def _spread(
                     for k in tl.static_range(kw):
                         value = tl.load(line + (k - kw // 2) * dilation * channels + place)
                         weight = tl.load(taps + k * channels)
-                        total = tl.fma(value.to(sum_type), tl.broadcast_to(weight, total.shape), total)
+                        total = tl.fma(_wide(value, sum_type), tl.broadcast_to(weight, total.shape), total)
                 else:
                     for k in tl.static_range(kw):
-                        at = x + (k - kw // 2) * dilation
-                        mask = ((at >= 0) & (at < width))[:, None] & exists
-                        value = tl.load(line + (k - kw // 2) * dilation * channels + place, mask=mask, other=0)
+                        if full and k == kw // 2:
+                            value = tl.load(line + place)
+                        else:
+                            at = x + (k - kw // 2) * dilation
+                            mask = ((at >= 0) & (at < width))[:, None] & exists
+                            value = tl.load(line + (k - kw // 2) * dilation * channels + place, mask=mask, other=0)
                         weight = tl.load(taps + k * channels, mask=exists, other=0)
-                        total = tl.fma(value.to(sum_type), tl.broadcast_to(weight, total.shape), total)
+                        total = tl.fma(_wide(value, sum_type), tl.broadcast_to(weight, total.shape), total)
     target = out + sample + row.to(tl.int64) * width * channels + place
     tl.store(target, total.to(out.dtype.element_ty), mask=(x < width)[:, None] & exists)
 
@@ -170,7 +185,8 @@ def _kernel_gradient(
             for start in range(0, width, across):
                 x = start + tl.arange(0, across)
                 place = x[:, None] * channels + channel[None, :]
-                slope = tl.load(here + place, mask=(x < width)[:, None] & exists, other=0).to(sum_type)
+                slope = tl.load(here + place, mask=(x < width)[:, None] & exists, other=0)
+                slope = _wide(slope, sum_type)
                 is_interior = (start >= reach) & (start + across + reach <= width) & even
                 sofar = totals
                 totals = ()
@@ -181,7 +197,7 @@ def _kernel_gradient(
                     else:
                         mask = ((x + shift >= 0) & (x + shift < width))[:, None] & exists
                         value = tl.load(line + shift * channels + place, mask=mask, other=0)
-                    totals = totals + (tl.fma(value.to(sum_type), slope, sofar[k]),)  # noqa: RUF005
+                    totals = totals + (tl.fma(_wide(value, sum_type), slope, sofar[k]),)  # noqa: RUF005
     target = sums + (part.to(tl.int64) * (kd * kh) + tl.program_id(0)) * kw * channels + channel
     for k in tl.static_range(kw):
         tl.store(target + k * channels, tl.sum(totals[k], 0), mask=channel < channels)
