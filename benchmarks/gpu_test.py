@@ -25,13 +25,14 @@ import torch
 from torch import nn
 
 from nnunet_prosma.benchmark import as_text, benchmark
-from nnunet_prosma.benchmark.contender import contender
 from nnunet_prosma.benchmark.machine import machine
 from nnunet_prosma.benchmark.setting import Setting, from_preset
+from nnunet_prosma.benchmark.trainable import trainable
 from nnunet_prosma.fast.choice import choose, fault_of_fused
 from nnunet_prosma.fast.concatenation import VARIABLE, by_path
 from nnunet_prosma.fast.gpu import choose_paths, standard_gates
 from nnunet_prosma.gate import GateConfig, ProSMAGate
+from nnunet_prosma.host.silent_trainer import environment
 
 PATHS = {name: partial(by_path, name) for name in ("fused", "recomputed", "reference")}
 PRECISIONS = {"cuda": (torch.float16, torch.bfloat16, torch.float32), "cpu": (torch.float32, torch.float64)}
@@ -133,8 +134,8 @@ def training(device: torch.device) -> Iterator[str]:
     compile_modes = ("f", "t") if device.type == "cuda" else ("f",)
     for path in ("fused", "recomputed"):
         for compiled in compile_modes:
-            with _environment(**{VARIABLE: path, "nnUNet_compile": compiled}):
-                one = contender("prosma", _setting(device), device)
+            with environment(**{VARIABLE: path, "nnUNet_compile": compiled}):
+                one = trainable("prosma", _setting(device), device)
                 losses = [float(one.trainer.train_step(one.batch)["loss"]) for _ in range(4)]
             scale = one.trainer.grad_scaler.get_scale() if one.trainer.grad_scaler else 1.0
             finite = all(loss == loss and abs(loss) != float("inf") for loss in losses)
@@ -150,7 +151,7 @@ def several(device: torch.device) -> Iterator[str]:
     if device.type != "cuda" or torch.cuda.device_count() < 2:
         yield "skipped: there are no two GPUs"
         return
-    with _environment(MASTER_ADDR="localhost", MASTER_PORT="29511"):
+    with environment(MASTER_ADDR="localhost", MASTER_PORT="29511"):
         torch.multiprocessing.spawn(_on_rank, nprocs=2)
     yield "right: two processes have the same gradients after a step"
 
@@ -189,7 +190,7 @@ def prediction(device: torch.device) -> Iterator[str]:
     """nnU-Net's predictor with mirroring on each path, against the reference path."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    one = contender("prosma", _setting(device), device)
+    one = trainable("prosma", _setting(device), device)
     one.network.eval()
     one.network.decoder.deep_supervision = False
     patch = one.trainer.configuration_manager.patch_size
@@ -202,7 +203,7 @@ def prediction(device: torch.device) -> Iterator[str]:
     )
     logits = {}
     for path in PATHS:
-        with _environment(**{VARIABLE: path}), torch.no_grad():
+        with environment(**{VARIABLE: path}), torch.no_grad():
             logits[path] = predictor.predict_sliding_window_return_logits(image).float().cpu()
     for path in ("fused", "recomputed"):
         same = (logits[path].argmax(0) == logits["reference"].argmax(0)).float().mean().item()
@@ -216,25 +217,11 @@ def cost(device: torch.device) -> Iterator[str]:
         setting = from_preset(preset) if device.type == "cuda" else _setting(device, preset)
         for path in paths if preset == "3d" else paths[:1]:
             networks = ["vanilla", "prosma"] if path or device.type == "cpu" else ["vanilla", "attention", "prosma"]
-            with _environment(**({VARIABLE: path} if path else {})):
+            with environment(**({VARIABLE: path} if path else {})):
                 report = benchmark(setting, networks, device.type, rounds=5 if device.type == "cuda" else 1)
             yield f"path: {path or 'as chosen'}"
             yield as_text(report)
             yield ""
-
-
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
 
 
 if __name__ == "__main__":

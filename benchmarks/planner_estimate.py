@@ -10,7 +10,6 @@ what grows with the patch.
 
 import argparse
 import os
-from copy import deepcopy
 from pathlib import Path
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # before torch: its profiler reports a missing GPU as an error
@@ -19,11 +18,12 @@ import marked
 import torch
 from tqdm import tqdm
 
-from nnunet_prosma.benchmark.contender import Contender, contender
 from nnunet_prosma.benchmark.machine import machine
 from nnunet_prosma.benchmark.memory import kept_activations, peak_memory, storage_bytes
 from nnunet_prosma.benchmark.setting import Setting, from_preset
+from nnunet_prosma.benchmark.trainable import TrainableNetwork, trainable
 from nnunet_prosma.fast.concatenation import VARIABLE
+from nnunet_prosma.host.changed import with_arguments
 
 PLANS = (
     ("3d", 5, (48, 48, 48), 1),
@@ -40,24 +40,24 @@ NETWORKS = (("vanilla", "recomputed"), ("attention", "recomputed"), ("prosma", "
 
 
 def shortened(preset: str, stages: int, patch: tuple[int, ...], batch: int) -> Setting:
-    setting = deepcopy(from_preset(preset))
-    kwargs = setting.configured["architecture"]["arch_kwargs"]
-    for key, value in kwargs.items():
-        if isinstance(value, list):
-            kwargs[key] = value[: stages - 1 if key == "n_conv_per_stage_decoder" else stages]
-    kwargs["n_stages"] = stages
-    kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]
-    return setting.resized(patch, batch)
+    setup = from_preset(preset).setup
+    arguments = {
+        key: value[: stages - 1 if key == "n_conv_per_stage_decoder" else stages] if isinstance(value, list) else value
+        for key, value in setup.said.architecture.arch_kwargs.items()
+    }
+    arguments["n_stages"] = stages
+    arguments["features_per_stage"] = [channels // 2 for channels in arguments["features_per_stage"]]
+    return Setting(preset, with_arguments(setup, setup.network_class, arguments)).resized(patch, batch)
 
 
-def estimate(one: Contender, setting: Setting) -> int:
+def estimate(one: TrainableNetwork, setting: Setting) -> int:
     """As the planner calls it: without the extra outputs of deep supervision."""
     one.trainer.set_deep_supervision_enabled(False)
-    return int(one.network.compute_conv_feature_map_size(setting.configured["patch_size"]))
+    return int(one.network.compute_conv_feature_map_size(setting.setup.patch_size))
 
 
 def quantities(name: str, setting: Setting, device: torch.device) -> dict[str, int]:
-    one = contender(name, setting, device)
+    one = trainable(name, setting, device)
     one.training_step()
     one.forget_gradients()
     kept = kept_activations(one.training_forward, one.network)

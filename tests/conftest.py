@@ -1,6 +1,10 @@
 import os
 
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported: its kernels then run without a GPU
+# Before torch is imported: tests run side by side, a process for each core, and threads that wait for a core that
+# another process has turn in circles. The limit also holds for nnU-Net's trainings, which ask for all cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 
 import pytest
 from datasets import write_dataset

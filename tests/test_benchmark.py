@@ -12,17 +12,18 @@ from torch import nn
 from nnunet_prosma import benchmark as benchmark_command
 from nnunet_prosma import command
 from nnunet_prosma.architectures import ProSMAUNet
-from nnunet_prosma.benchmark import contender as contender_module
 from nnunet_prosma.benchmark import measure as measure_module
 from nnunet_prosma.benchmark import setting as settings
+from nnunet_prosma.benchmark import trainable as trainable_module
 from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count
-from nnunet_prosma.benchmark.contender import TRAINERS, Contender, contender
 from nnunet_prosma.benchmark.measure import measure
 from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
 from nnunet_prosma.benchmark.setting import PRESETS, Setting, from_file, from_preset
-from nnunet_prosma.benchmark.timing import interleaved, middle_and_spread, ratio_by_round
+from nnunet_prosma.benchmark.timing import interleaved, median_and_quartile_distance, ratio_by_round
+from nnunet_prosma.benchmark.trainable import TRAINERS, TrainableNetwork, trainable
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.changed import with_gates
 
 CPU = torch.device("cpu")
 
@@ -30,8 +31,9 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def tiny(tmp_path):
     """A plans file of three small stages, 16x16x16."""
-    plans = from_preset("3d").plans
-    configured = plans["configurations"]["3d_fullres"]
+    planned = from_preset("3d").setup.plans.content
+    configured = deepcopy(planned["configurations"]["3d_fullres"])
+    plans = {**planned, "configurations": {"3d_fullres": configured}}
     kwargs = configured["architecture"]["arch_kwargs"]
     for key in ("kernel_sizes", "strides"):
         kwargs[key] = kwargs[key][:3]
@@ -124,8 +126,8 @@ def test_a_call_that_runs_out_of_memory_is_left_out_and_another_error_is_not_hid
 
 
 def test_median_spread_and_ratio_are_those_of_the_rounds():
-    assert middle_and_spread([3.0, 1.0, 2.0, 5.0, 4.0]) == (3.0, 2.0)
-    assert middle_and_spread([3.0]) == (3.0, 0.0)
+    assert median_and_quartile_distance([3.0, 1.0, 2.0, 5.0, 4.0]) == (3.0, 2.0)
+    assert median_and_quartile_distance([3.0]) == (3.0, 0.0)
     assert ratio_by_round([2.0, 40.0, 3.0], [1.0, 10.0, 1.0]) == 3.0
 
 
@@ -140,7 +142,7 @@ def test_out_of_memory_is_told_from_other_errors():
 @pytest.mark.parametrize("name", TRAINERS)
 def test_a_step_is_nnunets_and_moves_every_network(setting, name):
     torch.manual_seed(1)
-    one = contender(name, setting, CPU)
+    one = trainable(name, setting, CPU)
     assert one.trainer.optimizer.defaults["nesterov"]
     assert type(one.trainer.loss).__name__ == "DeepSupervisionWrapper"
     assert [target.shape[2:] for target in one.batch["target"]] == [(16,) * 3, (8,) * 3]
@@ -154,10 +156,10 @@ def test_a_step_is_nnunets_and_moves_every_network(setting, name):
 
 
 def test_a_network_of_ones_own_can_be_measured(setting):
-    planned = contender("prosma", setting, CPU)
+    planned = trainable("prosma", setting, CPU)
     network = ProSMAUNet(**_arguments(setting), gate={"dilations": [1]})
     results = measure(
-        {"vanilla": lambda: planned, "mine": lambda: Contender(setting, CPU, network=network)}, CPU, rounds=1
+        {"vanilla": lambda: planned, "mine": lambda: TrainableNetwork(setting, CPU, network=network)}, CPU, rounds=1
     )
     assert results["mine"]["parameters"] < results["vanilla"]["parameters"]
 
@@ -172,18 +174,16 @@ def test_a_planned_data_set_is_found_by_its_number_and_regions_have_a_map_each(t
     dataset_json = {"channel_names": {"0": "a", "1": "b"}, "labels": labels, "regions_class_order": [1, 2]}
     dataset_json["file_ending"] = ".nii.gz"
     (folder / "dataset.json").write_text(json.dumps(dataset_json))
-    one = contender("prosma", settings.from_dataset("9", "3d_fullres", "minePlans"), CPU)
+    one = trainable("prosma", settings.from_dataset("9", "3d_fullres", "minePlans"), CPU)
     assert one.batch["data"].shape == (2, 2, 16, 16, 16)
     assert one.batch["target"][0].shape == (2, 2 + ignore, 16, 16, 16)
     one.training_step()
 
 
 def test_gated_plans_are_compared_with_the_vanilla_network_of_the_same_shape(setting):
-    architecture = setting.configured["architecture"]
-    plain = contender("vanilla", setting, CPU).network
-    architecture["network_class_name"] = "nnunet_prosma.architectures.ProSMAUNet"
-    architecture["arch_kwargs"]["gate"] = {"lam": 0.1, "latent_reduction": 4}
-    vanilla, dense, gated = (contender(name, setting, CPU).network for name in ("vanilla", "attention", "prosma"))
+    plain = trainable("vanilla", setting, CPU).network
+    setting = Setting(setting.name, with_gates(setting.setup, ProSMAUNet, {"lam": 0.1, "latent_reduction": 4}))
+    vanilla, dense, gated = (trainable(name, setting, CPU).network for name in ("vanilla", "attention", "prosma"))
     assert type(vanilla) is type(plain)
     assert vanilla.state_dict().keys() == plain.state_dict().keys()
     assert (dense.decoder.config.kind, dense.decoder.config.latent_reduction) == ("attention", 4)
@@ -192,7 +192,7 @@ def test_gated_plans_are_compared_with_the_vanilla_network_of_the_same_shape(set
 
 def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tiny, monkeypatch, capsys, tmp_path):
     def build(name, *rest):
-        made = contender(name, *rest)
+        made = trainable(name, *rest)
         if name == "attention":
 
             def fail():
@@ -201,7 +201,7 @@ def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tin
             made.training_step = fail
         return made
 
-    monkeypatch.setattr(contender_module, "contender", build)
+    monkeypatch.setattr(trainable_module, "trainable", build)
     arguments = ["--plans", str(tiny), "-c", "3d_fullres", "--rounds", "2", "-device", "cpu"]
     assert command.main(["benchmark", *arguments, "--json", str(tmp_path / "out.json")]) == 0
     out, error = capsys.readouterr()
@@ -224,7 +224,7 @@ def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tin
 
 def test_a_network_that_does_not_fit_beside_the_others_keeps_what_was_measured_alone(setting):
     def build(name):
-        made = contender(name, setting, CPU)
+        made = trainable(name, setting, CPU)
         if name == "prosma":
 
             def fail():
@@ -246,11 +246,26 @@ def test_the_presets_are_plans_of_the_shapes_that_nnunet_makes():
     for name in PRESETS:
         preset = from_preset(name)
         with torch.device("meta"):
-            network = contender_module.Contender(preset, torch.device("meta")).network
+            network = TrainableNetwork(preset, torch.device("meta")).network
         assert len(network.encoder.stages) == stages[name]
         assert network.encoder.output_channels[-1] == (512 if name == "2d" else 320)
-    kernels = from_preset("3d-aniso").configured["architecture"]["arch_kwargs"]["kernel_sizes"]
+        assert preset.setup.batch_size == (12 if name == "2d" else 2)
+        assert preset.setup.patch_size == PRESETS[name].size
+    kernels = from_preset("3d-aniso").setup.said.architecture.arch_kwargs["kernel_sizes"]
     assert kernels[0] == [1, 3, 3]
+    blocks = from_preset("resenc-m").setup.said.architecture.arch_kwargs["n_blocks_per_stage"]
+    assert blocks == [1, 3, 4, 6, 6, 6]
+
+
+def test_names_of_version_0_1_still_work_and_say_how_they_are_called_now():
+    from nnunet_prosma.benchmark import contender as old
+
+    with pytest.warns(FutureWarning, match="is now nnunet_prosma.benchmark.trainable.TrainableNetwork"):
+        assert old.Contender is TrainableNetwork
+    with pytest.warns(FutureWarning, match="is now nnunet_prosma.benchmark.trainable.trainable"):
+        assert old.contender is trainable
+    with pytest.raises(AttributeError, match="has no attribute 'champion'"):
+        _ = old.champion
 
 
 @pytest.mark.parametrize(
@@ -278,7 +293,7 @@ def test_bad_input_is_one_sentence_and_status_2(arguments, message, capsys, monk
 
 def test_a_preset_is_planned_for_the_patch_and_other_plans_keep_their_network():
     def stages(setting):
-        return setting.configured["architecture"]["arch_kwargs"]["n_stages"]
+        return setting.setup.stages
 
     assert [stages(from_preset("2d", patch)) for patch in (None, (192, 192), (64, 64))] == [8, 6, 5]
     large = from_preset("3d")
@@ -310,7 +325,7 @@ def test_a_plans_file_that_is_no_object_is_refused(tmp_path):
 
 
 def _arguments(setting):
-    kwargs = dict(setting.configured["architecture"]["arch_kwargs"])
+    kwargs = dict(setting.setup.said.architecture.arch_kwargs)
     for key in ("conv_op", "norm_op", "nonlin"):
         module, _, name = kwargs[key].rpartition(".")
         kwargs[key] = getattr(sys.modules[module], name)
@@ -318,9 +333,7 @@ def _arguments(setting):
 
 
 def test_stages_hold_for_the_dense_gate_too_and_only_they_are_told(setting):
-    plans = deepcopy(setting.plans)
-    plans["configurations"][setting.configuration]["architecture"]["arch_kwargs"]["gate"] = {"stages": 1}
-    fewer = Setting(setting.name, plans, setting.configuration, setting.dataset_json)
+    fewer = Setting(setting.name, with_gates(setting.setup, None, {"stages": 1}))
     for name in ("prosma", "attention"):
-        network = contender(name, fewer, CPU).network
+        network = trainable(name, fewer, CPU).network
         assert len(decoder_stages(network, 1, (16, 16, 16))) == len(network.decoder.gated()) == 1

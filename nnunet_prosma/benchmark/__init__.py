@@ -91,29 +91,29 @@ def benchmark(setting: "Setting", networks: Sequence[str], device_name: str, rou
     import torch
 
     from nnunet_prosma import __version__
-    from nnunet_prosma.benchmark.contender import contender
     from nnunet_prosma.benchmark.machine import machine
     from nnunet_prosma.benchmark.measure import measure
+    from nnunet_prosma.benchmark.trainable import trainable
     from nnunet_prosma.fast.concatenation import forced_path
     from nnunet_prosma.host.versions import versions
 
     forced_path()  # refuses a bad one before anything is measured
     device = torch.device(device_name)
     try:
-        results = measure({name: partial(contender, name, setting, device) for name in networks}, device, rounds)
+        results = measure({name: partial(trainable, name, setting, device) for name in networks}, device, rounds)
     except ValueError as error:  # a network that cannot have gates
         raise InputError(str(error)) from error
-    configured = setting.configured
+    setup = setting.setup
     return {
         "versions": {"nnunet-prosma": __version__, **versions()},
         "machine": machine(device),
         "setting": {
             "plans": setting.name,
             "configuration": setting.configuration,
-            "network": configured["architecture"]["network_class_name"].rpartition(".")[-1],
-            "stages": configured["architecture"]["arch_kwargs"]["n_stages"],
-            "patch_size": [int(size) for size in configured["patch_size"]],
-            "batch_size": int(configured["batch_size"]),
+            "network": setup.network_class.rpartition(".")[-1],
+            "stages": setup.stages,
+            "patch_size": list(setup.patch_size),
+            "batch_size": setup.batch_size,
             "rounds": rounds,
         },
         "networks": results,
@@ -125,9 +125,10 @@ def as_text(report: dict[str, Any]) -> str:
 
     setting, results = report["setting"], report["networks"]
     patch = "x".join(map(str, setting["patch_size"]))
+    stages = "" if setting["stages"] is None else f" of {setting['stages']} stages"
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items() if version)
     lines = [
-        f"{setting['plans']}, {setting['configuration']}: {setting['network']} of {setting['stages']} stages, "
+        f"{setting['plans']}, {setting['configuration']}: {setting['network']}{stages}, "
         f"patch {patch}, batch {setting['batch_size']}",
         report["machine"],
         versions,

@@ -8,9 +8,9 @@ import torch
 
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count
-from nnunet_prosma.benchmark.contender import Contender
 from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
-from nnunet_prosma.benchmark.timing import interleaved, middle_and_spread, ratio_by_round
+from nnunet_prosma.benchmark.timing import interleaved, median_and_quartile_distance, ratio_by_round
+from nnunet_prosma.benchmark.trainable import TrainableNetwork
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.fast.concatenation import chosen_paths
 from nnunet_prosma.progress import progress_bar
@@ -18,7 +18,7 @@ from nnunet_prosma.progress import progress_bar
 WARMUP = 2
 QUANTITIES = ("step_seconds", "inference_seconds", "kept_bytes", "peak_bytes")
 
-Builders = Mapping[str, Callable[[], Contender]]
+Builders = Mapping[str, Callable[[], TrainableNetwork]]
 
 
 def measure(
@@ -37,41 +37,41 @@ def measure(
             _survive(results[name], "a training step", lambda: _alone(build(), device, results[name]))  # noqa: B023
             _release(device)
             bar.update()
-        contenders: dict[str, Contender] = {}
+        trained: dict[str, TrainableNetwork] = {}
         for name, build in builders.items():
             if "out_of_memory" not in results[name]:
-                _survive(results[name], "being built beside the others", lambda: contenders.update({name: build()}))  # noqa: B023
+                _survive(results[name], "being built beside the others", lambda: trained.update({name: build()}))  # noqa: B023
         for quantity, what in (("step_seconds", "training_step"), ("inference_seconds", "inference")):
             bar.set_postfix_str(what.replace("_", " "))
-            calls = {name: getattr(contender, what) for name, contender in contenders.items()}
+            calls = {name: getattr(one, what) for name, one in trained.items()}
             times = interleaved(calls, rounds=rounds, warmup=WARMUP, device=device, advance=bar.update) if calls else {}
             for name in calls:
                 if name not in times:
                     results[name]["out_of_memory"] = f"{what.replace('_', ' ')}, with the others in memory"
-                    del contenders[name]
+                    del trained[name]
                     continue
-                middle, spread = middle_and_spread(times[name])
-                results[name][quantity] = {"median": middle, "spread": spread, "rounds": times[name]}
-            for contender in contenders.values():
-                contender.forget_gradients()
+                middle, distance = median_and_quartile_distance(times[name])
+                results[name][quantity] = {"median": middle, "spread": distance, "rounds": times[name]}
+            for one in trained.values():
+                one.forget_gradients()
     for result in results.values():
         result["ratios"] = _ratios(result, results.get(reference, {}))
     return results
 
 
-def _alone(contender: Contender, device: torch.device, result: dict[str, Any]) -> None:
+def _alone(one: TrainableNetwork, device: torch.device, result: dict[str, Any]) -> None:
     """What is measured with no other network on the device; the first step also makes the momentum."""
-    network, shape = contender.network, contender.batch["data"].shape
+    network, shape = one.network, one.batch["data"].shape
     result["parameters"] = parameter_count(network)
     result["flops"] = flops(network, shape)
     if isinstance(network, GatedNetwork):
         result["stages"] = decoder_stages(network, shape[0], shape[2:])
         result["gate_path"] = chosen_paths(dict(gates_of(network)), device) if result["stages"] else None
-    contender.training_step()
-    contender.forget_gradients()
-    result["kept_bytes"] = kept_activations(contender.training_forward, network)
-    contender.forget_gradients()
-    result["peak_bytes"] = peak_memory(contender.training_step, contender.standing_tensors(), device)
+    one.training_step()
+    one.forget_gradients()
+    result["kept_bytes"] = kept_activations(one.training_forward, network)
+    one.forget_gradients()
+    result["peak_bytes"] = peak_memory(one.training_step, one.standing_tensors(), device)
 
 
 def _ratios(result: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:

@@ -57,7 +57,7 @@ def interleaved(
     return times
 
 
-def middle_and_spread(values: list[float]) -> tuple[float, float]:
+def median_and_quartile_distance(values: list[float]) -> tuple[float, float]:
     """Median, and the distance between the quartiles (0 for a single value)."""
     if len(values) < 2:
         return values[0], 0.0

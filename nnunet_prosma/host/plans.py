@@ -130,6 +130,27 @@ class Setup:
         return tuple(self.said.patch_size)
 
     @property
+    def batch_size(self) -> int:
+        return self.said.batch_size
+
+    @property
+    def has_strides(self) -> bool:
+        """Whether the network's arguments tell strides, as those of nnU-Net's U-Nets do."""
+        return "strides" in self.said.architecture.arch_kwargs
+
+    @property
+    def stages(self) -> int | None:
+        """Of the network, where its arguments tell."""
+        found = self.said.architecture.arch_kwargs.get("n_stages")
+        return int(found) if found is not None else len(self.strides) if self.has_strides else None
+
+    @property
+    def gate(self) -> dict[str, Any] | None:
+        """The settings of gates that the plans name; None where they name none."""
+        found = self.said.architecture.arch_kwargs.get("gate")
+        return None if found is None else dict(found)
+
+    @property
     def strides(self) -> list[tuple[int, ...]]:
         """By stage of the encoder, each with a number for each axis."""
         strides = self.said.architecture.arch_kwargs.get("strides")

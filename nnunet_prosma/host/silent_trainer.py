@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 
-__all__ = ["input_channels", "nnUNetTrainer", "silent_trainer"]
+from nnunet_prosma.host.plans import Setup
+
+__all__ = ["environment", "nnUNetTrainer", "silent_trainer"]
 
 
 class _Silent(nnUNetTrainer):
@@ -21,21 +22,17 @@ class _Silent(nnUNetTrainer):
 
 
 def silent_trainer(
-    plans: dict[str, Any],
-    configuration: str,
-    dataset_json: dict[str, Any],
-    device: torch.device,
-    trainer_class: type[nnUNetTrainer] = nnUNetTrainer,
+    setup: Setup, device: torch.device, trainer_class: type[nnUNetTrainer] = nnUNetTrainer
 ) -> nnUNetTrainer:
     """A trainer of this class. nnU-Net's make their folder and log when they are made: these get one that goes away."""
     bases = (_Silent,) if trainer_class is nnUNetTrainer else (_Silent, trainer_class)
     silent = type(trainer_class.__name__, bases, {})
-    own = {**deepcopy(plans), "continue_training": False}
+    own = {**deepcopy(setup.plans.content), "continue_training": False}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
         stack.enter_context(environment(nnUNet_results=folder, nnUNet_preprocessed=folder, nnUNet_wandb_enabled="0"))
-        trainer: nnUNetTrainer = silent(own, configuration, 0, dataset_json, device)
+        trainer: nnUNetTrainer = silent(own, setup.configuration, 0, setup.dataset.content, device)
     return trainer
 
 
@@ -52,8 +49,3 @@ def environment(**variables: str) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def input_channels(trainer: nnUNetTrainer) -> int:
-    """Of the trainer's network."""
-    return int(determine_num_input_channels(trainer.plans_manager, trainer.configuration_manager, trainer.dataset_json))
