@@ -1,6 +1,7 @@
 """nnunet-prosma metrics: IoU and F1 in the three ways in which papers pool them, side by side."""
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,16 @@ from typing import Any
 from nnunet_prosma.arguments import add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import is_json_of, refuse_file, write_json_of
-from nnunet_prosma.statistics.overlap import BATCH, POOLINGS, Count, Score, cases_of_fold, count_folder, scores_of
+from nnunet_prosma.statistics.overlap import (
+    BATCH,
+    POOLINGS,
+    Count,
+    Score,
+    cases_of_fold,
+    count_folder,
+    count_readable,
+    scores_of,
+)
 
 __all__ = ["Count", "Score", "count_folder", "main", "parser", "scores_of"]
 
@@ -45,11 +55,20 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{options.json.parent} is not a folder; --json must name a file in one that exists")
     if options.json:
         refuse_file(options.json, is_json_of("metrics"))
-    counted = count_folder(options.predictions, options.truth, cases, options.labels)
+    counted, problems = count_readable(options.predictions, options.truth, cases, options.labels)
     scores = {label: scores_of(list(of_case.values()), options.batch_size) for label, of_case in counted.items()}
     print(as_text(scores))
+    left_out = ""
+    if problems:
+        total = len(problems) + len(next(iter(counted.values())))
+        left_out = f"{len(problems)} of {total} images are left out of all of it: {', '.join(problems)}"
+        print(left_out)
     if options.json:
-        write_json_of("metrics", options.json, as_json(counted, scores, options.batch_size))
+        write_json_of("metrics", options.json, as_json(counted, scores, options.batch_size, problems))
+    for name, why in problems.items():
+        print(f"nnunet-prosma metrics: {name} is left out: {why}", file=sys.stderr)
+    if problems:
+        raise InputError(left_out)
     return 0
 
 
@@ -64,10 +83,14 @@ def as_text(scores: Mapping[int, Mapping[str, Score]]) -> str:
 
 
 def as_json(
-    counted: Mapping[int, Mapping[str, Count]], scores: Mapping[int, Mapping[str, Score]], batch_size: int
+    counted: Mapping[int, Mapping[str, Count]],
+    scores: Mapping[int, Mapping[str, Score]],
+    batch_size: int,
+    problems: Mapping[str, str],
 ) -> dict[str, Any]:
     return {
         "batch_size": batch_size,
+        "unreadable": dict(problems),
         "labels": {
             str(label): {
                 "scores": {pooling: asdict(score) for pooling, score in scores[label].items()},

@@ -96,11 +96,11 @@ def damage(what, folder):
         ("summary.json of something else", "summary.json: $.metric_per_case[0].prediction_file is missing"),
         ("truncated plans.json", "plans.json cannot be read"),
         ("missing plans.json", "holds no plans.json"),
-        ("missing prediction", "case case_1: "),
+        ("missing prediction", "case_1 is left out: "),
         ("unreadable prediction", "case_1.nii.gz cannot be read: "),
-        ("other size", "case case_1: it has 6 x 10 x 9 voxels, its ground truth 6 x 10 x 10"),
-        ("other spacing", "case case_1: it has a spacing of 2 x 1 x 1, its ground truth 1 x 1 x 1"),
-        ("other place", "case case_1: its origin is 5 x 0 x 0, that of its ground truth 0 x 0 x 0"),
+        ("other size", "case_1 is left out: it has 6 x 10 x 9 voxels, its ground truth 6 x 10 x 10"),
+        ("other spacing", "case_1 is left out: it has a spacing of 2 x 1 x 1, its ground truth 1 x 1 x 1"),
+        ("other place", "case_1 is left out: its origin is 5 x 0 x 0, that of its ground truth 0 x 0 x 0"),
         ("changed since", "The case case_1 of nnUNetTrainerProSMA changed since nnU-Net measured"),
     ],
 )
@@ -125,7 +125,9 @@ def test_what_was_measured_before_a_problem_is_kept_and_not_measured_again(compa
 def counted_reads(monkeypatch):
     read, calls = SimpleITKIO.read_seg, []
     monkeypatch.setattr(SimpleITKIO, "read_seg", lambda self, path: calls.append(path) or read(self, path))
-    monkeypatch.setattr("nnunet_prosma.compare.command.write_report", lambda found, to, **_: write_tables(found, to))
+    monkeypatch.setattr(
+        "nnunet_prosma.compare.command.write_report", lambda found, to, **_: write_tables(found, to) or []
+    )
     return lambda: len(calls)
 
 

@@ -125,7 +125,7 @@ def test_an_image_is_read_as_nnunets_reader_reads_it_and_a_segmentation_lies_on_
     assert b"CompressedData = True" in target.read_bytes()
     write_segmentation(segmentation % 3, files[0], headers[0], target, tmp_path)
     assert sitk.ReadImage(str(target)).GetPixelIDTypeAsString() == "8-bit unsigned integer"
-    assert not list(tmp_path.glob(".part*"))
+    assert not list(tmp_path.glob(".*.part"))
 
 
 @pytest.mark.parametrize("colours", [1, 3])
@@ -200,6 +200,10 @@ images.write_segmentation(np.ones((4, 5, 6)), a, images.read_header(a), target, 
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
     assert not target.exists()
     assert not list(target.parent.iterdir())
+    (left,) = tmp_path.glob("output/.*.part")  # known to be a dead process's, and removed
+    write_segmentation(np.ones((4, 5, 6)), reference, read_header(reference), target, target.parents[2])
+    assert target.exists()
+    assert not left.exists()
 
 
 def test_memory_is_refused_before_it_is_taken():

@@ -16,8 +16,9 @@ from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 from PIL import Image
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host import images
-from nnunet_prosma.host.images import read_images, read_segmentation, require_whole
+from nnunet_prosma.host import whole as checks
+from nnunet_prosma.host.images import read_images, read_segmentation
+from nnunet_prosma.host.whole import require_whole
 
 RNG = np.random.default_rng(0)
 VOXELS = RNG.normal(0, 100, (11, 37, 41)).astype(np.int16)
@@ -142,7 +143,7 @@ def test_a_header_that_claims_more_than_its_file_can_hold_is_refused_unread(tmp_
         require_whole([path])
     path.write_bytes(gzip.compress(claiming((256, 256, 128)) + bytes(1 << 25)))  # in 33 KiB: as much as can be
     require_whole([path])
-    monkeypatch.setattr(images, "memory_bytes", lambda: 3e7)
+    monkeypatch.setattr(checks, "memory_bytes", lambda: 3e7)
     with pytest.raises(InputError, match=r"claims to hold 0.0 GB of voxels, and there are 0.0 GB of memory"):
         require_whole([path])
 
@@ -153,8 +154,8 @@ def test_a_file_that_holds_far_more_than_its_header_tells_is_left_at_once(tmp_pa
     with path.open("wb") as file:
         file.write(packer.compress(claiming((10, 10, 10)) + bytes(1 << 25)) + packer.flush())
     inflated = []
-    real = images._inflated
-    monkeypatch.setattr(images, "_inflated", lambda *a: (inflated.append(len(p)) or p for p in real(*a)))
+    real = checks._inflated
+    monkeypatch.setattr(checks, "_inflated", lambda *a: (inflated.append(len(p)) or p for p in real(*a)))
     with pytest.raises(InputError, match="its header tells 4352 bytes, and there are far more"):
         require_whole([path])
     assert sum(inflated) < 1 << 22

@@ -124,11 +124,26 @@ def test_bad_input_is_named(folders, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert main(["metrics", str(tmp_path / "empty"), str(truth)]) == 2
     assert "holds no image that nnU-Net reads" in capsys.readouterr().err
-    write_png(prediction, "a", [[1, 0]])
-    assert main(["metrics", str(prediction), str(truth)]) == 2
-    assert "is of size 2 and its truth" in capsys.readouterr().err
-    (prediction / "a.png").write_bytes(b"no picture")
-    assert main(["metrics", str(prediction), str(truth)]) == 2
-    assert "a.png cannot be read" in capsys.readouterr().err
     assert main(["metrics", str(prediction), str(truth), "--fold", "0"]) == 2
     assert "--splits and --fold go together" in capsys.readouterr().err
+
+
+def test_an_image_that_cannot_be_read_is_named_and_left_out_of_every_number(folders, tmp_path, capsys):
+    prediction, truth = folders
+    write_png(prediction, "a", [[1, 0]])
+    (prediction / "c.png").write_bytes(b"no picture")
+    found = tmp_path / "m.json"
+    assert main(["metrics", str(prediction), str(truth), "--json", str(found)]) == 2
+    printed = capsys.readouterr()
+    assert "2 of 3 images are left out of all of it: a, c" in printed.out
+    assert "a.png: it has 1 x 1 x 2 voxels, its ground truth 1 x 2 x 3" in printed.err
+    assert "c.png cannot be read" in printed.err
+    content = json.loads(found.read_text())
+    assert sorted(content["unreadable"]) == ["a", "c"]
+    assert content["labels"]["1"]["scores"]["dataset"]["iou"] == 3 / 4  # of b alone
+    assert list(content["labels"]["1"]["images"]) == ["b"]
+    (prediction / "b.png").write_bytes(b"no picture")
+    found.unlink()
+    assert main(["metrics", str(prediction), str(truth), "--json", str(found)]) == 2
+    assert "no case can be measured: " in capsys.readouterr().err
+    assert not found.exists()

@@ -26,6 +26,8 @@ class DataSet:
     outcome: str
     from_cases: float
     from_trainings: float | None
+    unmeasured: int = 0
+    """Cases that its report leaves out, since their files could not be measured."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def of_candidate(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> 
                 outcome=content["verdicts"][row["candidate"]]["outcome"],
                 from_cases=parts["from_cases"] if parts else error**2,
                 from_trainings=parts["from_trainings"] if parts else None,
+                unmeasured=len(content.get("unmeasured", ())),
             )
         )
     first = rows[0][1]
@@ -134,6 +137,8 @@ def sentence(found: Across) -> str:
     )
     if prediction is not None:
         text += f" In a further such data set: {prediction.low:+.4f} to {prediction.high:+.4f}."
+    if missing := [f"{d.unmeasured} of {d.name}" for d in found.data_sets if d.unmeasured]:
+        text += f" Left out, since their files could not be measured: cases {', '.join(missing)}."
     if count < FEW:
         text += f" These are {count} data sets and no sample of all: what holds for others they do not tell."
     return text

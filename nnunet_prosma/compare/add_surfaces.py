@@ -13,6 +13,7 @@ from nnunet_prosma.compare.fairness import Finding, judge, some
 from nnunet_prosma.compare.measure import Outcome, Task, measure_all
 from nnunet_prosma.compare.options import DIAGONAL, LEFT_OUT
 from nnunet_prosma.compare.table import known_metrics
+from nnunet_prosma.compare.unmeasured import without
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.runs import LabelKey, Run
@@ -45,7 +46,10 @@ def with_surfaces(
     ]
     outcomes = measure_all(tasks, Cache(cache), workers)
     if problems := [(task, p) for task in tasks if (p := outcomes[task.run, task.case].problem)]:
-        raise InputError(_sentence(loaded, problems, len(tasks)))
+        loaded = without(loaded, _by_case(loaded, problems))
+        if not loaded.table.cases:
+            raise InputError(_sentence(loaded, problems, len(tasks)))
+        table = loaded.table
     shape = (len(loaded.runs), len(table.cases), len(table.keys))
 
     def measured(name: str) -> np.ndarray:
@@ -102,6 +106,14 @@ def _stale(run: Run, cases: list[str]) -> Finding:
         f"validation/summary.json; validate again with nnUNetv2_train --val.",
         error=True,
     )
+
+
+def _by_case(loaded: Loaded, problems: list[tuple[Task, str]]) -> dict[str, str]:
+    """Why each of these cases cannot be measured, in one sentence."""
+    found: dict[str, list[str]] = {}
+    for task, problem in problems:
+        found.setdefault(task.case, []).append(f"{problem} ({loaded.runs[task.run].name})")
+    return {case: "; ".join(of_case) for case, of_case in found.items()}
 
 
 def _sentence(loaded: Loaded, problems: list[tuple[Task, str]], total: int) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from nnunet_prosma.compare import unmeasured
 from nnunet_prosma.compare.arms import arms_of, collapse
 from nnunet_prosma.compare.badge import badge
 from nnunet_prosma.compare.clusters import clusters_of, note
@@ -32,6 +33,8 @@ class Loaded:
     table: CaseTable
     trainings: list[Run] = field(default_factory=list)
     """All of them, where a run stands for several."""
+    unmeasured: dict[str, str] = field(default_factory=dict)
+    """Case -> why it is left out for all runs."""
 
 
 @dataclass
@@ -95,21 +98,23 @@ def by_arm(loaded: Loaded) -> Loaded:
         findings=loaded.findings,
         table=collapse(loaded.table, arms, names),
         trainings=loaded.runs,
+        unmeasured=loaded.unmeasured,
     )
 
 
 def analyse(
     loaded: Loaded, primary: str, seed: int, settings: Mapping[str, object], margins: Mapping[str, float]
 ) -> Analysis:
+    loaded = replace(loaded, findings=[*unmeasured.finding(loaded), *loaded.findings])
     rows = paired_rows(loaded.table, primary, seed)
-    fair = badge(loaded.findings).text
+    after = " ".join(filter(None, [f"{badge(loaded.findings).text}.", unmeasured.sentence(loaded)]))
     found = [verdict(row, margins.get(row.metric.name)) for row in rows if row.primary]
     return Analysis(
         loaded=loaded,
         rows=rows,
         empty=count_empty(loaded.table),
         costs=[cost(run, loaded.folds) for run in loaded.runs],
-        verdicts={v.candidate: replace(v, sentence=f"{v.sentence} {fair}.") for v in found},
+        verdicts={v.candidate: replace(v, sentence=f"{v.sentence} {after}") for v in found},
         settings=settings,
     )
 

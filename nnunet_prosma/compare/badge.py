@@ -23,7 +23,7 @@ QUESTION = {
     "plans": "plans",
 }
 """Kinds of findings that change the question, the gravest first; the others are about surroundings."""
-NOTES = {"clusters"}
+NOTES = {"clusters", "unmeasured"}
 """Kinds that tell something about the cases, and no difference."""
 Kind = Literal["same", "around", "differs", "allowed"]
 

@@ -1,6 +1,7 @@
 """nnunet-prosma compare: one step after the other."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from nnunet_prosma.errors import InputError
 
 if TYPE_CHECKING:
     from nnunet_prosma.compare.analysis import Analysis
+    from nnunet_prosma.compare.extremes import Picture
     from nnunet_prosma.compare.table import Metric
     from nnunet_prosma.host.runs import Run
     from nnunet_prosma.report.drawing import Drawn
@@ -28,13 +30,17 @@ def main(arguments: Sequence[str]) -> int:
         return over_data_sets(options)
     runs = runs_asked_for(options)
     with folder_made_whole(options.output, "compare", kept=(CACHE,)) as folder:
-        analysis = compare(options, runs, folder)
+        analysis, problems = compare(options, runs, folder)
     if options.json:
         print((options.output / "summary.json").read_text(), end="")
-        return 0
-    for verdict in analysis.verdicts.values():
-        print(verdict.sentence)
-    print(options.output / "report.html")
+    else:
+        for verdict in analysis.verdicts.values():
+            print(verdict.sentence)
+        print(options.output / "report.html")
+    if problems:
+        for problem in problems:
+            print(f"nnunet-prosma compare: {problem}", file=sys.stderr)
+        raise InputError(f"the report is made, but {len(problems)} of the files that it asks for cannot be read")
     return 0
 
 
@@ -72,14 +78,18 @@ def runs_asked_for(options: argparse.Namespace) -> "list[Run]":
     return named(runs, arms_of(runs))
 
 
-def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) -> "Analysis":
+def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) -> tuple["Analysis", list[str]]:
+    """What was found, and what could not be read, case by case."""
     from nnunet_prosma.compare.analysis import analyse, by_arm, load
-    from nnunet_prosma.compare.predictions import TEST, about_predictions
+    from nnunet_prosma.compare.predictions import TEST, Predictions, about_predictions
+    from nnunet_prosma.compare.unmeasured import without
 
     unit = runs[0].unit
     folds = [TEST] if options.predictions else options.folds
     before = list(about_predictions(runs, options.truth)) if options.predictions else []
     loaded = load(runs, folds, options.allow, unit, options.cluster, before)
+    if isinstance(runs[0], Predictions):
+        loaded = without(loaded, runs[0].unmeasured)
     table = loaded.table
     settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow, "cluster": options.cluster}
     if not options.no_images:
@@ -96,8 +106,9 @@ def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) ->
     margins = margins_of(options.margin, metrics, options.primary)
     settings["margin"] = margins.get(options.primary)
     analysis = analyse(by_arm(loaded), options.primary, options.seed, settings, margins)
-    write_report(analysis, folder, plots=not options.tables_only, images=not options.no_images)
-    return analysis
+    shown = write_report(analysis, folder, plots=not options.tables_only, images=not options.no_images)
+    problems = [f"{case} is left out: {why}" for case, why in analysis.loaded.unmeasured.items()]
+    return analysis, [*problems, *dict.fromkeys(picture.problem for picture in shown if picture.problem)]
 
 
 def with_worse_by(metrics: Sequence["Metric"], given: Sequence[str]) -> list["Metric"]:
@@ -123,7 +134,7 @@ def margins_of(given: Sequence[str], metrics: Sequence["Metric"], primary: str) 
     return {primary: found[primary]}
 
 
-def write_report(analysis: "Analysis", output: Path, plots: bool, images: bool) -> None:
+def write_report(analysis: "Analysis", output: Path, plots: bool, images: bool) -> "list[Picture]":
     """What is not drawn is not imported either: tables take a second where plots take several."""
     from nnunet_prosma.compare.extremes import largest
     from nnunet_prosma.compare.report_html import write_html
@@ -147,3 +158,4 @@ def write_report(analysis: "Analysis", output: Path, plots: bool, images: bool) 
         shown = with_pictures(analysis, shown, output / "figures")
     write_markdown(analysis, drawn, shown, output)
     write_html(analysis, drawn, shown, output)
+    return shown

@@ -14,7 +14,10 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Picture:
-    """A case of a row. png is None where nothing was drawn; where a file is missing, about says which."""
+    """A case of a row. png is None where nothing was drawn; where a file is missing, about says which.
+
+    problem: what of it cannot be read, in one sentence.
+    """
 
     row: Row
     case: str
@@ -22,6 +25,7 @@ class Picture:
     title: str
     about: str
     png: bytes | None = None
+    problem: str = ""
 
 
 def largest(analysis: Analysis) -> Iterator[Picture]:

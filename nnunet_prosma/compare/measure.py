@@ -3,7 +3,7 @@
 import contextlib
 import io
 import multiprocessing
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from nnunet_prosma.compare.surfaces import diagonal, drop_flat_axis, surface_met
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.images import read_segmentation
 from nnunet_prosma.host.runs import LabelKey
+from nnunet_prosma.host.segmentations import check_geometry
 from nnunet_prosma.progress import progress_bar
 
 Measured = dict[str, dict[str, float]]
@@ -123,27 +124,6 @@ def measure(task: Task) -> Measured:
     return measured
 
 
-def check_geometry(
-    shape: tuple[int, ...], props: Mapping[str, Any], other: tuple[int, ...], others: Mapping[str, Any]
-) -> None:
-    """The first shape and nnU-Net's properties are those of the truth."""
-    if shape != other:
-        raise ValueError(f"it has {_by(other[1:])} voxels, its ground truth {_by(shape[1:])}")
-    if not np.allclose(props["spacing"], others["spacing"], rtol=1e-3):
-        raise ValueError(f"it has a spacing of {_by(others['spacing'])}, its ground truth {_by(props['spacing'])}")
-    for part in ("origin", "direction"):
-        a, b = (p.get("sitk_stuff", {}).get(part) for p in (props, others))
-        if a is not None and b is not None and not np.allclose(a, b, rtol=1e-3, atol=1e-2):
-            raise ValueError(f"its {part} is {_by(b)}, that of its ground truth {_by(a)}")
-    a, b = (p.get("nibabel_stuff", {}).get("original_affine") for p in (props, others))
-    if a is not None and b is not None and not np.allclose(a, b, rtol=1e-3, atol=1e-2):
-        raise ValueError("its affine is not that of its ground truth")
-
-
 def _read(reader: Any, path: Path) -> tuple[np.ndarray, Mapping[str, Any]]:
     with contextlib.redirect_stdout(io.StringIO()):
         return read_segmentation(reader, path)
-
-
-def _by(numbers: Iterable[float]) -> str:
-    return " x ".join(f"{n:.4g}" if isinstance(n, float) else str(n) for n in numbers)

@@ -16,6 +16,7 @@ from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.predictions import Predictions
 from nnunet_prosma.compare.summaries import Case
+from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.directions import directions
@@ -57,15 +58,21 @@ def _picture(analysis: Analysis, picture: Picture) -> Picture:
     try:
         masks = read_masks(runs, cases)
     except Exception as error:  # whatever a reader raises: the numbers stay worth showing
-        return replace(picture, about=f"{about} No picture: {error}")
-    image = read_image(runs[0], name, masks.volumes[0].shape)
+        return replace(picture, about=f"{about} No picture: {error}", problem=f"{name} has no picture: {error}")
+    image, problem = None, ""
+    try:
+        image = read_image(runs[0], name, masks.volumes[0].shape)
+        missing = "" if image is not None else " The image itself was not found in nnUNet_raw."
+    except InputError as error:
+        missing = f" The image itself cannot be shown: {error}."
+        problem = f"{name} has a picture without its image: {error}"
     labels = {key: label for key, label in runs[0].labels.items() if key in analysis.table.keys}
     number = most_different(masks, list(labels))
     count = masks.ignored.shape[masks.view.axis]
     about += f" {_first_large(masks.view.number(number, count))}." if count > 1 else ""
-    about += "" if image is not None else " The image itself was not found in nnUNet_raw."
+    about += missing
     titles = ["image", "ground truth", row.baseline, row.candidate]
-    return replace(picture, about=about, png=render(image, masks, number, titles, labels))
+    return replace(picture, about=about, png=render(image, masks, number, titles, labels), problem=problem)
 
 
 def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> Masks:
@@ -87,7 +94,7 @@ def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> Masks:
 
 
 def read_image(run: Run, case: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The raw image in greys or colours, None if it is not there."""
+    """The raw image in greys or colours, None if it is not there; one that is not whole is an InputError."""
     raw = optional_folder("nnUNet_raw")
     if raw is None:
         return None
@@ -99,12 +106,10 @@ def read_image(run: Run, case: str, shape: tuple[int, ...]) -> np.ndarray | None
         more = sorted(set(first.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{run.file_ending}")) - {first})
     if not first.is_file():
         return None
-    try:
-        image, properties = read_images(reader_of(run), [first, *more])
-    except Exception:  # a picture without its image is still a picture
-        return None
-    colour = in_colour(described.channel_names, properties)
-    return shaded(image, colour) if image.shape[1:] == shape else None
+    image, properties = read_images(reader_of(run), [first, *more])
+    if image.shape[1:] != shape:
+        raise InputError(f"{first} has other voxels than its ground truth")
+    return shaded(image, in_colour(described.channel_names, properties))
 
 
 def most_different(masks: Masks, keys: Sequence[LabelKey]) -> int:

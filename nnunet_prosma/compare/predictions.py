@@ -51,6 +51,8 @@ class Predictions(TrainedFolder):
 
     described: Dataset = field(kw_only=True)
     image_reader: Any = field(kw_only=True)
+    unmeasured: dict[str, str] = field(kw_only=True, default_factory=dict)
+    """Cases that this or another of the folders has no readable answer for, and why: they are left out of all."""
 
     @property
     def dataset(self) -> str:
@@ -97,14 +99,22 @@ def read_predictions(
             raise InputError(f"{folder} is not a folder of segmentations")
         if resolved.count(folder.resolve()) > 1:
             raise InputError(f"{folder} is given twice: predictions can only be compared with others")
+    datasets = [Dataset.read(dataset_json or find_dataset_json(folder, truth)) for folder in folders]
+    measured = [cases_of(f, truth, of_folder, processes) for f, of_folder in zip(folders, datasets, strict=True)]
+    unmeasured: dict[str, str] = {}
+    for (_, problems), described in zip(measured, datasets, strict=True):
+        for file, why in problems.items():
+            unmeasured.setdefault(file.name.removesuffix(described.file_ending), why)
     runs: list[TrainedFolder] = []
-    for folder, name in zip(folders, names_of(resolved), strict=True):
-        described = Dataset.read(dataset_json or find_dataset_json(folder, truth))
-        cases = cases_of(folder, truth, described, processes)
-        reader = reader_for(described, cases[0].truth)
-        found = PredictedCases(folder, cases)
+    for folder, name, described, (cases, _) in zip(folders, names_of(resolved), datasets, measured, strict=True):
+        whole = [c for c in cases if c.prediction.name.removesuffix(described.file_ending) not in unmeasured]
+        if not whole:
+            raise InputError(f"no case of {folder} can be measured: {next(iter(unmeasured.values()))}")
+        reader = reader_for(described, whole[0].truth)
+        found = PredictedCases(folder, whole)
         unknown = cast(Setup, None)  # nothing asks for it: all that would is answered by Predictions itself
-        runs.append(Predictions(folder, name, name, unknown, {TEST: found}, described=described, image_reader=reader))
+        given = {"described": described, "image_reader": reader, "unmeasured": unmeasured}
+        runs.append(Predictions(folder, name, name, unknown, {TEST: found}, **given))
     return runs
 
 
@@ -126,13 +136,18 @@ def find_dataset_json(folder: Path, truth: Path | None) -> Path:
     return found
 
 
-def cases_of(folder: Path, truth: Path | None, described: Dataset, processes: int) -> list[ValidatedCase]:
-    """nnU-Net's summary.json of these predictions against this truth if there is one, else measured by nnU-Net now."""
+def cases_of(
+    folder: Path, truth: Path | None, described: Dataset, processes: int
+) -> tuple[list[ValidatedCase], dict[Path, str]]:
+    """nnU-Net's summary.json of these predictions against this truth if there is one, else measured by nnU-Net now.
+
+    Beside them the files that cannot be measured, and why.
+    """
     summary = folder / "summary.json"
     if summary.is_file():
         cases = read_summary(summary)
         if cases and (truth is None or all(case.truth.parent.resolve() == truth.resolve() for case in cases)):
-            return cases
+            return cases, {}
     if truth is None:
         raise InputError(
             f"{folder} holds no summary.json of nnUNetv2_evaluate_folder: name the ground truth with --truth"
@@ -154,7 +169,9 @@ def about_predictions(runs: Sequence[TrainedFolder], truth: Path | None) -> Iter
         if truth is None:
             continue
         ending = run.file_ending
+        assert isinstance(run, Predictions)
         answered = {case.prediction.name for case in run.folds[TEST].validated_cases()}
+        answered |= {name + ending for name in run.unmeasured}
         true = {path.name for path in truth.iterdir() if path.name.endswith(ending)}
         if absent := sorted(name.removesuffix(ending) for name in true - answered):
             yield Finding("cases", f"{run.name} has no prediction of {some(absent)}, which {truth} holds.", error=True)

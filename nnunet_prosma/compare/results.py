@@ -1,5 +1,6 @@
 """The tables of the paired statistics, in the words and digits of the report."""
 
+from nnunet_prosma.compare import unmeasured
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.columns import MEAN
 from nnunet_prosma.compare.paired import Row, Spread
@@ -55,7 +56,8 @@ def results(analysis: Analysis) -> Section:
         f"the mean difference; IoU beside Dice asks nothing new and has none. Effect size: the mean difference over "
         f"the SD of the differences."
     )
-    return Section("Results", [note], tables=tables, plots=("difference",))
+    told = unmeasured.sentence(analysis.loaded)
+    return Section("Results", [*filter(None, [told]), note], tables=tables, plots=("difference",))
 
 
 def _overview(analysis: Analysis) -> Table:

@@ -1,5 +1,6 @@
 """table.tex: the paired statistics for a paper, a table for each run."""
 
+from nnunet_prosma.compare import unmeasured
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.results import cells
 from nnunet_prosma.report.latex import booktabs
@@ -20,5 +21,6 @@ def table_tex(analysis: Analysis) -> str:
             lines = [(row.label, *(minus(cells(row)[name]) for name in SHOWN)) for row in rows]
             groups.append((f"{metric.title}{unit}, {'larger' if metric.better > 0 else 'smaller'} is better", lines))
         caption = f"{candidate} against {baseline}: mean ± SD over cases, paired differences with their intervals."
+        caption = f"{caption} {unmeasured.sentence(analysis.loaded)}".strip()
         parts.append(booktabs(HEADER, groups, caption))
     return "\n".join(parts)

@@ -65,6 +65,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         ],
         "folds": loaded.folds,
         "cases": len(table.cases),
+        "unmeasured": loaded.unmeasured,
         "labels": table.labels,
         "clusters": None if table.clusters is None else dict(zip(table.cases, table.clusters, strict=True)),
         "findings": [asdict(f) for f in loaded.findings],

@@ -1,7 +1,6 @@
 """A challenge's images as nnU-Net's reader of the training would have given them, and segmentations on their grid."""
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ import tifffile
 
 from nnunet_prosma.container.sockets import Socket
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.images import require_whole
+from nnunet_prosma.files.leftovers import taken
+from nnunet_prosma.host.whole import require_whole
 
 PHOTOGRAPHS, STACKS = "NaturalImage2DIO", "Tiff3DIO"
 MEDICAL = ("SimpleITKIO", "NibabelIO")
@@ -128,8 +128,8 @@ def write_segmentation(segmentation: np.ndarray, reference: Path, header: Header
     if values.shape != header.size[::-1]:
         raise RuntimeError(f"the segmentation is {values.shape}, and the image {header.size[::-1]}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part_", dir=root) as folder:
-        whole = Path(folder) / target.name
+    with taken(root / target.name) as folder:  # not beside the target: all that lies there is the platform's
+        whole = folder / target.name
         if is_tif(target):
             tifffile.imwrite(whole, values, compression="zlib", **_resolution(reference))
         else:

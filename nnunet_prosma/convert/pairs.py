@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.images import read_picture
 
 SHOWN = 10
 
@@ -50,12 +51,12 @@ class Pair:
 
 def read_image(path: Path) -> NDArray[np.uint8]:
     """RGB."""
-    return np.asarray(_open(path, "RGB"))
+    return read_picture(path, "RGB")
 
 
 def read_mask(path: Path) -> NDArray:
     """As stored, but without transparency: (H, W) or (H, W, 3). A palette's numbers stay numbers."""
-    array = np.asarray(_open(path, None))
+    array = read_picture(path, None)
     return array[..., :3] if array.ndim == 3 and array.shape[-1] == 4 else array
 
 
@@ -83,21 +84,6 @@ def refuse(problems: Sequence[str]) -> None:
             + "\n".join(f"  {problem}" for problem in [*problems[:SHOWN], *rest])
             + "\nMend these files, or take the pictures out of the folder."
         )
-
-
-def _open(path: Path, mode: str | None):  # type: ignore[no-untyped-def]
-    import warnings
-
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                file.load()
-                return file.convert(mode) if mode else file.copy()
-    except Exception as error:  # what a damaged file, or one that would fill the memory, raises in Pillow
-        raise ValueError(f"{path} cannot be read ({error or type(error).__name__})") from None
 
 
 def _size(array: NDArray) -> str:

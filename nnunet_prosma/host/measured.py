@@ -1,44 +1,64 @@
 """Segmentations measured by nnU-Net's own function, where no summary.json tells its numbers."""
 
 import multiprocessing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.dataset_json import Dataset
+from nnunet_prosma.host.labels import LabelKey
 from nnunet_prosma.host.schema import Measured
+from nnunet_prosma.host.segmentations import read_pair
 from nnunet_prosma.host.summaries import ValidatedCase
 
 
-def measure(folder: Path, truth: Path, described: Dataset, processes: int) -> list[ValidatedCase]:
-    """By nnU-Net's own function, case by case, as nnUNetv2_evaluate_folder does it."""
-    from nnunetv2.evaluation.evaluate_predictions import compute_metrics
-
+def measure(
+    folder: Path, truth: Path, described: Dataset, processes: int
+) -> tuple[list[ValidatedCase], dict[Path, str]]:
+    """By nnU-Net's own function, case by case, as nnUNetv2_evaluate_folder does it; and why some could not be."""
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith(described.file_ending))
     reader, keys = reader_for(described, truth / names[0]), list(described.labels)
-    tasks = [(str(truth / n), str(folder / n), reader, keys, described.ignore_label) for n in names]
+    tasks = [(reader, folder / n, truth / n, keys, described.ignore_label) for n in names]
+    if processes == 1:
+        found = [_measured(*task) for task in tasks]
+    else:
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            found = pool.starmap(_measured, tasks)
+    pairs = list(zip(names, found, strict=True))
+    cases = [ValidatedCase(folder / n, truth / n, values) for n, values in pairs if not isinstance(values, str)]
+    return cases, {folder / n: why for n, why in pairs if isinstance(why, str)}
+
+
+def _measured(
+    reader: Any, prediction: Path, truth: Path, keys: list[LabelKey], ignored: int | None
+) -> dict[LabelKey, Measured] | str:
+    """In a worker: the values, or what is wrong with the files."""
+    from nnunetv2.evaluation.evaluate_predictions import compute_metrics
+
     try:
-        if processes == 1:
-            found = [compute_metrics(*task) for task in tasks]
-        else:
-            with multiprocessing.get_context("spawn").Pool(processes) as pool:
-                found = pool.starmap(compute_metrics, tasks)
-    except (RuntimeError, ValueError, IndexError, OSError, AssertionError) as error:
-        raise InputError(
-            f"{folder} cannot be measured against {truth} ({' '.join(str(error).split())[:200]}): each prediction "
-            f"must be readable, and have the size of its truth"
-        ) from None
-    return [
-        ValidatedCase(
-            folder / name,
-            truth / name,
-            {
-                key: Measured(float(v["Dice"]), float(v["IoU"]), float(v["n_ref"]), float(v["n_pred"]))
-                for key, v in case["metrics"].items()
-            },
-        )
-        for name, case in zip(names, found, strict=True)
-    ]
+        a, b = read_pair(reader, prediction, truth)
+        known = _Read({str(prediction): a, str(truth): b})
+        found = compute_metrics(str(truth), str(prediction), known, keys, ignored)["metrics"]
+    except MemoryError:
+        return f"there is not enough memory for {prediction}: use a smaller -np"
+    except InputError as error:
+        return str(error)
+    return {
+        k: Measured(float(v["Dice"]), float(v["IoU"]), float(v["n_ref"]), float(v["n_pred"])) for k, v in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was read and checked already, where nnU-Net asks a reader."""
+
+    arrays: dict[str, np.ndarray]
+
+    def read_seg(self, file: str) -> tuple[np.ndarray, dict[str, Any]]:
+        return self.arrays[file], {}
 
 
 def reader_for(described: Dataset, example: Path) -> Any:

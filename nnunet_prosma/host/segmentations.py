@@ -1,6 +1,6 @@
 """Folders of segmentations, case by case, in any format that nnU-Net reads."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,13 @@ def ending_in(folder: Path) -> str:
 
 def pairs_of(
     predictions: Path, truth: Path, cases: Sequence[str] | None
-) -> tuple[list[str], Iterator[tuple[np.ndarray, np.ndarray]]]:
-    """The cases, or all predictions in the order of their names; and of each the prediction and its truth."""
+) -> tuple[list[str], Callable[[str], tuple[np.ndarray, np.ndarray]]]:
+    """The cases, or all predictions in the order of their names; and what reads one: the prediction and its truth.
+
+    A case that cannot be read, or whose files are not of one image, is an InputError as it is read.
+    """
+    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_file_ending
+
     ending = ending_in(predictions)
     names = [p.name.removesuffix(ending) for p in sorted(predictions.iterdir()) if p.name.endswith(ending)]
     names = sorted(names) if cases is None else list(cases)
@@ -36,34 +41,45 @@ def pairs_of(
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise InputError(f"{folder} has no {missing[0]}{ending}{more}; each case needs a prediction and its truth")
-    return names, (_pair(predictions / f"{name}{ending}", truth / f"{name}{ending}", ending) for name in names)
+    reader = determine_reader_writer_from_file_ending(ending, verbose=False)()
+
+    def read(name: str) -> tuple[np.ndarray, np.ndarray]:
+        files = [folder / f"{name}{ending}" for folder in (predictions, truth)]
+        a, b = read_pair(reader, *files)
+        for array, file in zip((a, b), files, strict=True):
+            if array.min(initial=0) < 0:
+                raise InputError(f"{file} must be a segmentation, of whole numbers from 0 on, and holds others")
+        return a[0], b[0]
+
+    return names, read
 
 
-def _pair(prediction: Path, truth: Path, ending: str) -> tuple[np.ndarray, np.ndarray]:
-    (a, spacing), (b, true_spacing) = (_read(file, ending) for file in (prediction, truth))
-    if a.shape != b.shape:
-        raise InputError(f"{prediction} is of size {_size(a)} and its truth {truth} of {_size(b)}: not one image")
-    if not np.allclose(spacing, true_spacing, rtol=1e-3):
-        raise InputError(
-            f"{prediction} has a spacing of {_by(spacing)} and its truth {truth} of {_by(true_spacing)}: not one image"
-        )
+def read_pair(reader: Any, prediction: Path, truth: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Both by nnU-Net's reader, (1, *size); they must have one geometry."""
+    (a, others), (b, props) = (read_segmentation(reader, file) for file in (prediction, truth))
+    try:
+        check_geometry(b.shape, props, a.shape, others)
+    except ValueError as error:
+        raise InputError(f"{prediction} is not of the image of {truth}: {error}") from None
     return a, b
 
 
-def _read(file: Path, ending: str) -> tuple[Any, Sequence[float]]:
-    """The labels of a segmentation, and its spacing."""
-    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_file_ending
+def check_geometry(
+    shape: tuple[int, ...], props: Mapping[str, Any], other: tuple[int, ...], others: Mapping[str, Any]
+) -> None:
+    """The first shape and nnU-Net's properties are those of the truth."""
+    if shape != other:
+        raise ValueError(f"it has {_by(other[1:])} voxels, its ground truth {_by(shape[1:])}")
+    if not np.allclose(props["spacing"], others["spacing"], rtol=1e-3):
+        raise ValueError(f"it has a spacing of {_by(others['spacing'])}, its ground truth {_by(props['spacing'])}")
+    for part in ("origin", "direction"):
+        a, b = (p.get("sitk_stuff", {}).get(part) for p in (props, others))
+        if a is not None and b is not None and not np.allclose(a, b, rtol=1e-3, atol=1e-2):
+            raise ValueError(f"its {part} is {_by(b)}, that of its ground truth {_by(a)}")
+    a, b = (p.get("nibabel_stuff", {}).get("original_affine") for p in (props, others))
+    if a is not None and b is not None and not np.allclose(a, b, rtol=1e-3, atol=1e-2):
+        raise ValueError("its affine is not that of its ground truth")
 
-    reader = determine_reader_writer_from_file_ending(ending, verbose=False)()
-    labels, properties = read_segmentation(reader, file)
-    if labels.min(initial=0) < 0:
-        raise InputError(f"{file} must be a segmentation, of whole numbers from 0 on, and holds others")
-    return labels[0], list(properties["spacing"])
 
-
-def _size(array: Any) -> str:
-    return "x".join(str(n) for n in array.shape if n > 1)
-
-
-def _by(spacing: Sequence[float]) -> str:
-    return " x ".join(f"{step:g}" for step in spacing)
+def _by(numbers: Iterable[float]) -> str:
+    return " x ".join(f"{n:.4g}" if isinstance(n, float) else str(n) for n in numbers)

@@ -74,26 +74,44 @@ def together(counts: Iterable[Count]) -> Count:
 def count_folder(
     predictions: Path, truth: Path, cases: Sequence[str] | None = None, labels: Sequence[int] | None = None
 ) -> dict[int, dict[str, Count]]:
-    """Label -> case -> Count, in the order of cases, or of the predictions' names."""
+    """Label -> case -> Count, in the order of cases, or of the predictions' names; one that cannot be is an error."""
+    counted, problems = count_readable(predictions, truth, cases, labels)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InputError(f"{next(iter(problems.values()))}{more}")
+    return counted
+
+
+def count_readable(
+    predictions: Path, truth: Path, cases: Sequence[str] | None = None, labels: Sequence[int] | None = None
+) -> tuple[dict[int, dict[str, Count]], dict[str, str]]:
+    """The counts of those cases that can be read, and of the others what is wrong with them."""
     import numpy as np
 
     from nnunet_prosma.host.segmentations import pairs_of
 
-    names, pairs = pairs_of(predictions, truth, cases)
+    names, read = pairs_of(predictions, truth, cases)
     counts: dict[str, dict[int, Count]] = {}
-    progress = progress_bar(zip(names, pairs, strict=True), total=len(names), desc="metrics", unit="case", leave=False)
-    for name, (a, b) in progress:
+    problems: dict[str, str] = {}
+    for name in progress_bar(names, desc="metrics", unit="case", leave=False):
+        try:
+            a, b = read(name)
+        except InputError as error:
+            problems[name] = str(error)
+            continue
         occurring = labels or [int(v) for v in np.union1d(np.unique(a), np.unique(b)) if v > 0]
         counts[name] = {
             k: Count(int(((a == k) & (b == k)).sum()), int((b == k).sum()), int((a == k).sum())) for k in occurring
         }
+    if not counts:
+        raise InputError(f"no case can be measured: {next(iter(problems.values()), 'there is none')}")
     found = sorted({label for of_label in counts.values() for label in of_label})
     if not found:
         raise InputError(f"{truth} and {predictions} hold no label but 0, so there is nothing to measure")
     for label in labels or ():
-        if not any(counts[name][label].union for name in names):
+        if not any(of_label[label].union for of_label in counts.values()):
             raise InputError(f"--labels {label} occurs neither in {truth} nor in {predictions}: nothing to score")
-    return {label: {n: counts[n].get(label, Count(0, 0, 0)) for n in names} for label in found}
+    return {label: {n: c.get(label, Count(0, 0, 0)) for n, c in counts.items()} for label in found}, problems
 
 
 def cases_of_fold(splits: Path, fold: int) -> list[str]:

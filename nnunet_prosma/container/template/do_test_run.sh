@@ -11,7 +11,7 @@ if [ "${NO_GPU:-0}" != 1 ]; then GPUS=(--gpus all); fi
 mkdir -p test/output
 chmod 777 test/output
 # What an earlier run wrote belongs to the container's user, so the container removes it.
-docker run --rm --network none --volume "$PWD/test/output:/output" --entrypoint /bin/sh "$TAG" -c 'rm -rf /output/*'
+docker run --rm --network none --volume "$PWD/test/output:/output" --entrypoint /bin/sh "$TAG" -c 'find /output -mindepth 1 -delete'
 chmod -R o+rX test/input bundle
 
 docker run --rm \
