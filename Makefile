@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# files in the order of tests/conftest.py, the longest first
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 SOURCES := setup.py setup.cfg pyproject.toml README.md $(shell find nnunet_prosma trainers architectures -name '*.py')
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.gate import GateConfig, GateFields
+from nnunet_prosma.host.changed import with_gates
 from nnunet_prosma.host.checkpoints import read_checkpoint, required
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.plans import Plans, Setup
@@ -43,12 +44,10 @@ def gated_network(
     plans and dataset_json are files or their content, which is not changed. gate: settings in the place of the plans'
     own; the trainer's own (those of nnUNetTrainerProSMA_hardRemoval, say) are applied on top.
     """
-    content = _content(plans)
+    described = Dataset.of(_content(dataset_json), "dataset_json")
+    setup = Setup(Plans.of(_content(plans), _source(plans)), configuration, described)
     if gate is not None:
-        if configuration not in content.get("configurations", {}):
-            raise InputError(f"the plans have no configuration {configuration!r}")
-        content = _with_gate(content, configuration, GateConfig.of(gate))
-    setup = Setup(Plans.of(content, _source(plans)), configuration, Dataset.of(_content(dataset_json), "dataset_json"))
+        setup = with_gates(setup, gate=GateConfig.of(gate).to_dict())
     return _gated(setup, trainer, deep_supervision, new=True)
 
 
@@ -128,18 +127,4 @@ def _content(given: Path | str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _source(given: Path | str | Mapping[str, Any]) -> str:
-    return "the plans" if isinstance(given, Mapping) else str(given)
-
-
-def _with_gate(plans: dict[str, Any], configuration: str, gate: GateConfig) -> dict[str, Any]:
-    """A copy in which the architecture that the configuration has, or inherits, names these settings."""
-    configurations = plans["configurations"]
-    owner = configuration
-    while "architecture" not in configurations[owner]:
-        owner = configurations[owner].get("inherits_from")
-        if owner not in configurations:
-            raise InputError(f"the plans' configuration {configuration!r} has no architecture to set gates on")
-    own = configurations[owner]
-    architecture = dict(own["architecture"])
-    architecture["arch_kwargs"] = {**architecture["arch_kwargs"], "gate": gate.to_dict()}
-    return {**plans, "configurations": {**configurations, owner: {**own, "architecture": architecture}}}
+    return "plans (a dict)" if isinstance(given, Mapping) else str(given)

@@ -137,13 +137,13 @@ def test_inspect_and_a_bundle_predict_as_nnunets_predictor(trained, tmp_path):
     (model,) = find_models([folder], ["0"], "checkpoint_final.pth")
     write_model(tmp_path / "bundled", model)
     plans = json.loads((tmp_path / "bundled" / "plans.json").read_text())
-    network = build(read_setup(tmp_path / "bundled", model.configuration))
+    network = build(read_setup(tmp_path / "bundled", model.trained.configuration))
     weights = torch.load(tmp_path / "bundled" / "fold_0" / "checkpoint_final.pth", weights_only=True)
     network.load_state_dict(weights["network_weights"])
     with torch.no_grad():
         logits = network(torch.from_numpy(image(dimensions))).numpy()
     np.testing.assert_array_equal(logits, np.load(folder / "logits.npz")["logits"])
-    assert plans["configurations"][model.configuration]["architecture"]["arch_kwargs"]["gate"]["kind"] in (
+    assert plans["configurations"][model.trained.configuration]["architecture"]["arch_kwargs"]["gate"]["kind"] in (
         "none" if "noGate" in folder.name else "attention" if "Attention" in folder.name else "prosma"
     )
 

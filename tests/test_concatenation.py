@@ -10,7 +10,13 @@ from torch import nn
 
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.decoder import describe_gates, gates_of
-from nnunet_prosma.fast.concatenation import VARIABLE, _say_once, chosen_path, gated_concatenation
+from nnunet_prosma.fast.concatenation import (
+    KEEPS_LITTLE_COMPILED,
+    VARIABLE,
+    _say_once,
+    chosen_path,
+    gated_concatenation,
+)
 from nnunet_prosma.fast.field import CHUNK
 from nnunet_prosma.fast.fused import _concatenate, fused_concatenation
 from nnunet_prosma.fast.values import parameter_names
@@ -65,6 +71,7 @@ def test_the_operators_keep_torchs_rules_for_operators(settings):
     assert set(torch.library.opcheck(_concatenate, given).values()) == {"SUCCESS"}
 
 
+@pytest.mark.skipif(not KEEPS_LITTLE_COMPILED, reason="torch 2.4 compiles gates in several graphs, by the other path")
 @pytest.mark.parametrize("training", [True, False])
 def test_a_compiled_network_keeps_the_operator_in_one_graph(training):
     graphs = []

@@ -20,6 +20,7 @@ from nnunet_prosma.container.images import check_headers, read_header, read_imag
 from nnunet_prosma.container.memory import BASE, bytes_needed, network_voxels, require_room
 from nnunet_prosma.container.sockets import Socket, find_files, parse_inputs
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.schema import FingerprintFile
 
 CHANNELS = ["T1", "FLAIR"]
 TWO = [Socket("images/t1", (0,)), Socket("images/flair", (1,))]
@@ -253,7 +254,7 @@ def test_a_budget_too_small_for_any_option_says_so():
 
 
 def test_the_largest_training_shape_is_measured_in_millimetres():
-    fingerprint = {"shapes_after_crop": [[10, 10, 10], [20, 10, 10]], "spacings": [[3, 1, 1], [1, 1, 1]]}
+    fingerprint = FingerprintFile([[3, 1, 1], [1, 1, 1]], [[10, 10, 10], [20, 10, 10]], {}, 1.0)
     image, properties = largest_case(fingerprint, 2)
     assert (image.shape, properties["spacing"]) == ((2, 10, 10, 10), [3, 1, 1])
 

@@ -16,7 +16,8 @@ TRAINERS = ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort")
 
 def predict(workspace, trainer, out, *arguments):
     images = workspace.raw / "Dataset009_Toy" / "imagesTs"
-    named = ("-d", 9, "-c", "3d_fullres", "-tr", trainer, "-device", "cpu", "-npp", 1, "-nps", 1)
+    named = ("-d", 9, "-c", "3d_fullres", "-tr", trainer, "-device", "cpu", "-npp", 0, "-nps", 0)
+    out.mkdir()
     workspace.run("nnUNetv2_predict", *named, "-i", images, "-o", out, *arguments)
     return {path.name: path.read_bytes() for path in out.glob("*.nii.gz")}
 

@@ -6,9 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import SimpleITK
+from nbclient import NotebookClient
 
 from nnunet_prosma.command import main
 from nnunet_prosma.demo.environment import EXTENSION, environment
@@ -19,6 +21,7 @@ from nnunet_prosma.demo.training import Training, train
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.processes import run
 
+NOTEBOOK = Path(__file__).parent.parent / "docs" / "demo.ipynb"
 NNUNET_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
@@ -29,18 +32,30 @@ def python_as_command(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_demo_trains_predicts_and_shows_both_without_touching_the_users_folders(tmp_path, monkeypatch, capfd):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of jupyter's own
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_notebook_runs_the_demo_which_shows_both_without_touching_the_users_folders(tmp_path, monkeypatch, capsys):
+    """From top to bottom, with a tiny demo."""
     users = tmp_path / "users"
     users.mkdir()
     for name in NNUNET_FOLDERS:
         monkeypatch.setenv(name, str(users))
-    before = dict(os.environ)
-    folder = tmp_path / "demo"
-    assert main(["demo", "-o", str(folder), "-device", "cpu", "--epochs", "1", "--size", "16"]) == 0
-    assert os.environ == before
+    monkeypatch.setenv("DEMO_EPOCHS", "1")
+    monkeypatch.setenv("DEMO_SIZE", "16")
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    (demo,) = (cell for cell in notebook.cells if cell.cell_type == "code" and '"demo"' in cell.source)
+    demo.source = f"before = dict(os.environ)\n{demo.source}\nassert dict(os.environ) == before"
+    place = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=1800, kernel_name="python3", resources=place).execute()
+    folder = tmp_path / "nnunet_prosma_demo"
     assert not list(users.iterdir())
 
-    shown = capfd.readouterr().out
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = "".join(output.get("text", "") for output in outputs if output.get("name") == "stdout")
+    assert "decoder.gates.0: psi 0." in shown
+    assert "no conclusion" in shown.lower()
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert (folder / "report" / "report.html").is_file()
     for step in range(1, 7):
         assert f"[{step}/6 " in shown
     assert "no evidence for or against" in shown
@@ -57,7 +72,11 @@ def test_the_demo_trains_predicts_and_shows_both_without_touching_the_users_fold
     assert (folder / "inspect" / "index.html").is_file()
 
     assert main(["demo", "-o", str(folder), "-device", "cpu"]) == 2
-    assert "holds a demo already; --overwrite replaces it" in capfd.readouterr().err
+    assert "holds a demo already; --overwrite replaces it" in capsys.readouterr().err
+
+
+def test_the_notebook_is_kept_without_outputs():
+    assert [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.get("outputs")] == []
 
 
 def brute_force_dice(folder, trainer, seed, label):
@@ -191,9 +210,10 @@ def test_the_table_and_the_picture_show_what_nnunet_measured(tmp_path):
         folder = tmp_path / title
         folder.mkdir()
         (folder / "phantom_100.nii.gz").write_bytes((dataset / "labelsTs" / "phantom_100.nii.gz").read_bytes())
-        metrics = {"1": {"Dice": dice}, "2": {"Dice": float("nan")}}
-        cases = [{"prediction_file": str(folder / "phantom_100.nii.gz"), "metrics": metrics}]
-        (folder / "summary.json").write_text(json.dumps({"mean": metrics, "metric_per_case": cases}))
+        rest = {"IoU": dice, "n_ref": 1, "n_pred": 1}
+        metrics = {"1": {"Dice": dice, **rest}, "2": {"Dice": float("nan"), **rest}}
+        named = {"prediction_file": str(folder / "phantom_100.nii.gz"), "reference_file": "phantom_100.nii.gz"}
+        (folder / "summary.json").write_text(json.dumps({"metric_per_case": [{**named, "metrics": metrics}]}))
         outcomes.append(Outcome(title, title, Training(125.4, 6.25, 5603177), folder))
     head, vanilla, gated = table(outcomes).splitlines()
     assert head.split() == ["trainer", "Dice", "organ", "Dice", "lesion", "training", "per", "epoch", "parameters"]

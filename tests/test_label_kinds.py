@@ -47,7 +47,9 @@ def test_a_cascade_trains_and_predicts(workspace):
     assert "Gates on" in printed
     coarse, fine = workspace.path / "coarse", workspace.path / "fine"
     named = ("-d", 12, "-tr", trainer, "-f", "all", "-i", workspace.raw / "Dataset012_Cascade" / "imagesTs")
-    predict = (*named, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_tta")
+    predict = (*named, "-device", "cpu", "-npp", 0, "-nps", 0, "--disable_tta")
+    coarse.mkdir()
+    fine.mkdir()
     workspace.run("nnUNetv2_predict", *predict, "-c", "3d_lowres", "-o", coarse)
     previous = ("-prev_stage_predictions", coarse)
     workspace.run("nnUNetv2_predict", *predict, "-c", "3d_cascade_fullres", "-o", fine, *previous)

@@ -3,7 +3,10 @@
 import ast
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from nnunet_prosma.host import schema
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "nnunet_prosma"
@@ -121,6 +124,54 @@ def test_only_the_host_and_what_nnunet_builds_itself_import_nnunet():
         and any(part(name) == "nnunetv2" for name in imports(path))
     ]
     assert wrong == []
+
+
+SHARED_WORDS = {"dataset", "configuration", "images", "label", "train", "val", "spacing", "patch_size", "batch_size"}
+SHARED_WORDS |= {"reference", "description", "licence", "license"}
+"""Keys that files of our own have too: a study, a bundle's manifest, a report. The others are nnU-Net's alone."""
+
+
+def keys_of_nnunet() -> set[str]:
+    """Of all its files that the host describes; debug.json has none that is relied on, and is shown as it is."""
+    kinds = [kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+    keys = {field.encode_name for kind in kinds if kind is not msgspec.Struct for field in msgspec.structs.fields(kind)}
+    return (keys | {"network_weights", "optimizer_state", "foreground_mean", "strides", "n_stages"}) - SHARED_WORDS
+
+
+def keys_read(path: Path, keys: set[str]) -> list[str]:
+    """Keys that the file looks up by subscript, get, pop, setdefault or in."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        key: ast.expr | None = None
+        if isinstance(node, ast.Subscript):
+            key = node.slice
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+            key = node.args[0] if node.func.attr in ("get", "pop", "setdefault") else None
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            key = node.left
+        if isinstance(key, ast.Constant) and key.value in keys:
+            found.append(f"{path}:{key.lineno} {key.value}")
+    return found
+
+
+def test_only_the_host_and_what_nnunet_builds_itself_read_a_key_of_its_files():
+    keys = keys_of_nnunet()
+    assert {"configurations", "arch_kwargs", "labels", "metric_per_case", "init_args", "shapes_after_crop"} <= keys
+    wrong = [
+        place
+        for module, path in MODULES.items()
+        if part(module) not in KNOWS_NNUNET and not module.endswith(("predictor", "planner"))
+        for place in keys_read(path, keys)
+    ]
+    assert wrong == []
+
+
+def test_a_key_is_seen_however_it_is_looked_up(tmp_path):
+    looked_up = 'a["labels"]; b.get("modality", {}); "configurations" in c; d["x"]["arch_kwargs"] = 1; e["dataset"]\n'
+    file = tmp_path / "tool.py"
+    file.write_text(looked_up)
+    seen = [place.split()[-1] for place in keys_read(file, keys_of_nnunet())]
+    assert sorted(seen) == ["arch_kwargs", "configurations", "labels", "modality"]
 
 
 def test_nothing_imports_in_a_circle():

@@ -285,7 +285,7 @@ def test_repeats_train_two_at_once_in_results_folders_of_their_own(toy):
             assert "Creating new 5-fold" not in log
         assert (toy.path / "repeated" / "compare" / f"repeat_{repeat}_fold_1" / "report.html").is_file()
     images, to = toy.raw / "Dataset009_Toy" / "imagesTs", toy.path / "repeated" / "predictions"
-    named = ("-d", 9, "-c", "3d_fullres", "-f", 1, "-tr", ARMS[1].trainer, "-device", "cpu")
+    named = ("-d", 9, "-c", "3d_fullres", "-f", 1, "-tr", ARMS[1].trainer, "-device", "cpu", "-npp", 1, "-nps", 1)
     toy.run("nnUNetv2_predict", "-i", images, "-o", to, *named, nnUNet_results=str(place))
     assert list(to.glob("*.nii.gz"))
     table = (toy.path / "repeated" / "table.md").read_text()

@@ -160,7 +160,7 @@ def test_what_cannot_be_bundled_is_said_before_anything_is_written(trained, monk
     output = trained.path / "NEVER"
     folder = trained.fold(GATED, "2d").parent
     assert command.main(["bundle", "-m", str(folder), "-f", "0", "3", "-o", str(output)]) == 2
-    assert "train fold 3, or choose others with -f (there are 0)" in capsys.readouterr().err
+    assert "of fold 3; there is one of fold 0: choose with -f" in capsys.readouterr().err
     assert command.main(["bundle", "-m", str(folder), str(folder), "-f", "0", "-o", str(output)]) == 2
     assert "is named twice" in capsys.readouterr().err
     assert command.main(["bundle", "-m", str(folder), "-f", "0", "-o", str(trained.path)]) == 2

@@ -207,6 +207,9 @@ def test_thresholds_never_decay_and_share_the_learning_rate(host):
     assert len(rates) == 5
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The epoch parameter in `scheduler.step:UserWarning"
+)  # torch 2.4's SequentialLR's own
 @pytest.mark.parametrize("schedule", ["lambda", "sequence"])
 def test_torchs_schedulers_that_keep_a_list_a_group_get_an_entry_more(schedule):
     class host(nnUNetTrainer):

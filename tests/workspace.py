@@ -1,12 +1,23 @@
 """nnU-Net's three folders in a place of their own, and its real commands, run there as a user would run them."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+TRAIN_ALL = """
+import json, multiprocessing, sys
+context = multiprocessing.get_context
+multiprocessing.get_context = lambda method=None: context("fork" if method == "spawn" else method)
+from nnunetv2.run.run_training import run_training_entry
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    run_training_entry()
+"""
 EXTENSION = Path(__file__).parent / "extension"
 """The tests' own short trainers, which nnU-Net is told of as a user's: by nnUNet_extTrainer."""
 
@@ -72,6 +83,22 @@ class Workspace:
         """With the augmentation in the process that trains, so that the trainer's seeds hold for it."""
         named = (dataset, configuration, fold, "-tr", trainer, "-device", "cpu", *arguments)
         return self.run("nnUNetv2_train", *named, **{"nnUNet_n_proc_DA": "0", **kw})
+
+    def train_all(self, trainings: Sequence[Sequence[object]]) -> None:
+        """nnUNetv2_train with each of these arguments, in one process, for tests of what comes after trainings.
+
+        Its validations export in forked processes: a spawned one would import nnU-Net anew, as each command does.
+        """
+        words = [[*map(str, training), "-device", "cpu"] for training in trainings]
+        done = subprocess.run(
+            [self.python, "-c", TRAIN_ALL, json.dumps(words)],
+            cwd=self.path,
+            env=self.environment() | {"nnUNet_n_proc_DA": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout[-6000:]
 
     def fold(
         self, trainer: str, configuration: str = "3d_fullres", fold: object = 0, plans: str = "nnUNetPlans"

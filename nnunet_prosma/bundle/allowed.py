@@ -65,19 +65,16 @@ def require_allowed(setup: Setup) -> None:
 
 def named(setup: Setup) -> Iterator[tuple[str, Any, set[Any]]]:
     """(place, name, what may stand there) of everything that nnU-Net finds by its name in order to predict."""
-    plans, configuration = setup.plans.content, f"$.configurations.{setup.configuration}"
-    yield "$.image_reader_writer", plans.get("image_reader_writer"), READERS
-    yield "$.label_manager", plans.get("label_manager"), LABEL_MANAGERS
-    settings = setup.settings()
-    architecture = settings["architecture"]
-    yield f"{configuration}.architecture.network_class_name", architecture["network_class_name"], NETWORKS
-    for key in architecture["_kw_requires_import"]:
-        value = architecture["arch_kwargs"].get(key)
+    plans, said, configuration = setup.plans.said, setup.said, f"$.configurations.{setup.configuration}"
+    yield "$.image_reader_writer", plans.image_reader_writer, READERS
+    yield "$.label_manager", plans.label_manager, LABEL_MANAGERS
+    yield f"{configuration}.architecture.network_class_name", setup.network_class, NETWORKS
+    for key in said.architecture.requires_import:
+        value = said.architecture.arch_kwargs.get(key)
         if value is not None:
             yield f"{configuration}.architecture.arch_kwargs.{key}", value, PARTS
-    yield f"{configuration}.preprocessor_name", settings.get("preprocessor_name"), PREPROCESSORS
+    yield f"{configuration}.preprocessor_name", said.preprocessor_name, PREPROCESSORS
     for kind in ("data", "seg", "probabilities"):
-        yield f"{configuration}.resampling_fn_{kind}", settings.get(f"resampling_fn_{kind}"), RESAMPLINGS
-    schemes = settings.get("normalization_schemes")
-    for index, scheme in enumerate(schemes if isinstance(schemes, list) else [schemes]):
+        yield f"{configuration}.resampling_fn_{kind}", getattr(said, f"resampling_fn_{kind}"), RESAMPLINGS
+    for index, scheme in enumerate([None] if said.normalization_schemes is None else said.normalization_schemes):
         yield f"{configuration}.normalization_schemes[{index}]", scheme, NORMALISATIONS

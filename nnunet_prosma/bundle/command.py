@@ -12,7 +12,7 @@ from nnunet_prosma.errors import InputError
 from nnunet_prosma.progress import progress_bar
 
 if TYPE_CHECKING:
-    from nnunet_prosma.bundle.models import Model
+    from nnunet_prosma.bundle.models import Chosen
 
 SHOWN = ("nnunet-prosma", "nnunetv2", "torch", "dynamic-network-architectures", "numpy")
 
@@ -95,7 +95,7 @@ def model_folders(options: argparse.Namespace) -> list[Path]:
     return [folders_by_name(options.dataset, c, [t], [p])[0] for c, t, p in zip(*columns, strict=True)]
 
 
-def fill(folder: Path, models: "Sequence[Model]", options: argparse.Namespace) -> dict[str, Any]:
+def fill(folder: Path, models: "Sequence[Chosen]", options: argparse.Namespace) -> dict[str, Any]:
     """Write all files, the manifest last."""
     from datetime import datetime, timezone
 
@@ -110,7 +110,7 @@ def fill(folder: Path, models: "Sequence[Model]", options: argparse.Namespace) -
     write_requirements(folder, versions, python)
     take_wheel(folder / "wheels", options.wheel)
     progress = progress_bar(models, desc="models")
-    entries = [write_model(folder / "models" / model.name, model) for model in progress]
+    entries = [write_model(folder / "models" / model.trained.identifier, model) for model in progress]
     pickled = options.pp_pkl_file or found_postprocessing(models)
     manifest = {
         "models": entries,
@@ -126,7 +126,7 @@ def fill(folder: Path, models: "Sequence[Model]", options: argparse.Namespace) -
     return read_manifest(folder)
 
 
-def write_model(folder: Path, model: "Model") -> dict[str, Any]:
+def write_model(folder: Path, model: "Chosen") -> dict[str, Any]:
     import json
 
     from nnunet_prosma.bundle.facts import mean_dice, scores
@@ -134,34 +134,35 @@ def write_model(folder: Path, model: "Model") -> dict[str, Any]:
     from nnunet_prosma.bundle.weights import FILE, convert_checkpoint, read_weights
     from nnunet_prosma.host.checkpoints import require_fit
 
+    trained = model.trained
     checkpoints = [
-        convert_checkpoint(model.checkpoint(fold), folder / f"fold_{fold}" / FILE, model.configuration, fold)
-        for fold in model.folds
+        convert_checkpoint(source, folder / f"fold_{fold}" / FILE, trained.configuration, fold)
+        for fold, source in zip(model.folds, model.checkpoints, strict=True)
     ]
-    plans = plans_with_network(model.plans, model.configuration, model.dataset_json, checkpoints[0]["trainer"])
-    (folder / "plans.json").write_text(json.dumps(plans, indent=1) + "\n")
+    plans = plans_with_network(trained.setup, checkpoints[0]["trainer"])
+    (folder / "plans.json").write_text(json.dumps(plans.content, indent=1) + "\n")
     for name in ("dataset.json", "dataset_fingerprint.json"):
-        if (model.folder / name).is_file():
-            shutil.copyfile(model.folder / name, folder / name)
-    network = build(read_setup(folder, model.configuration))
-    for fold in model.folds:
-        require_fit(network, read_weights(folder / f"fold_{fold}" / FILE)["network_weights"], model.checkpoint(fold))
+        if (trained.folder / name).is_file():
+            shutil.copyfile(trained.folder / name, folder / name)
+    network = build(read_setup(folder, trained.configuration))
+    for fold, source in zip(model.folds, model.checkpoints, strict=True):
+        require_fit(network, read_weights(folder / f"fold_{fold}" / FILE), source)
     return {
-        "name": model.name,
-        "configuration": model.configuration,
+        "name": trained.identifier,
+        "configuration": trained.configuration,
         "folds": list(model.folds),
         "checkpoints": checkpoints,
         "crossvalidation_dice": mean_dice(scores(model)),
     }
 
 
-def found_postprocessing(models: "Sequence[Model]") -> Path | None:
+def found_postprocessing(models: "Sequence[Chosen]") -> Path | None:
     """Where nnUNetv2_find_best_configuration leaves it for these models and folds."""
     folds = "_".join(models[0].folds)
     if len(models) == 1:
-        candidates = [models[0].folder / f"crossval_results_folds_{folds}"]
+        candidates = [models[0].trained.folder / f"crossval_results_folds_{folds}"]
     else:
-        ensembles = models[0].folder.resolve().parent / "ensembles"
-        names = [model.name for model in models]
+        ensembles = models[0].trained.folder.resolve().parent / "ensembles"
+        names = [model.trained.identifier for model in models]
         candidates = [ensembles / "___".join(["ensemble", *order, folds]) for order in (names, names[::-1])]
     return next((c / "postprocessing.pkl" for c in candidates if (c / "postprocessing.pkl").is_file()), None)

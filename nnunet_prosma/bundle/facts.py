@@ -2,20 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nnunet_prosma.bundle.models import Model
-from nnunet_prosma.files import read_json
+from nnunet_prosma.bundle.models import Chosen
 from nnunet_prosma.gate import GateFields
 from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.prepared import preprocessed_case
-from nnunet_prosma.host.trained import Fold
 from nnunet_prosma.watch.observe import observe
 
 
@@ -30,13 +26,9 @@ class Score:
     """Cases with the label neither in the reference nor in the prediction, where nnU-Net leaves Dice undefined."""
 
 
-def json_of(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
-
-
-def scores(model: Model) -> list[Score] | None:
+def scores(model: Chosen) -> list[Score] | None:
     """None unless every bundled fold has been validated."""
-    folds = [Fold(model.folder / f"fold_{fold}") for fold in model.folds]
+    folds = [model.trained.folds[fold] for fold in model.folds]
     if not all(fold.validated for fold in folds):
         return None
     cases = [case.values for fold in folds for case in fold.validated_cases()]
@@ -67,23 +59,23 @@ def sparsity(network: nn.Module, patch: Tensor) -> list[tuple[str, float, float]
     """Of each gate for one patch (1, channels, *size): the share of z that is exactly zero, and the mean of psi."""
     found: list[tuple[str, float, float]] = []
 
-    def look(s: int, fields: GateFields) -> None:
+    def keep(s: int, fields: GateFields) -> None:
         if fields.z is not None and fields.psi is not None:
             found.append((f"gates.{s}", float((fields.z == 0).float().mean()), float(fields.psi.mean())))
 
     with torch.inference_mode():
-        observe(network.eval(), patch, look)
+        observe(network.eval(), patch, keep)
     return found
 
 
-def validation_patch(model: Model) -> Tensor | None:
+def validation_patch(model: Chosen) -> Tensor | None:
     """The middle of the first preprocessed case that the first fold validated, if nnU-Net's folders still hold it."""
     preprocessed, setup = optional_folder("nnUNet_preprocessed"), model.trained.setup
     if preprocessed is None:
         return None
     folder = preprocessed / setup.plans.dataset / setup.manager.data_identifier
     ending = setup.dataset.file_ending
-    validated = sorted((model.folder / f"fold_{model.folds[0]}" / "validation").glob(f"*{ending}"))
+    validated = sorted(model.trained.folds[model.folds[0]].validation.glob(f"*{ending}"))
     cases = [name for path in validated if (folder / f"{(name := path.name.removesuffix(ending))}.b2nd").is_file()]
     if not cases:
         return None

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.bundle import facts
-from nnunet_prosma.bundle.models import Model
+from nnunet_prosma.bundle.models import Chosen
 from nnunet_prosma.bundle.network import build, read_setup
 from nnunet_prosma.bundle.weights import FILE, read_weights
+from nnunet_prosma.host.fingerprint import read_fingerprint
 
 NAME = "MODEL_CARD.md"
 GAP = "**GAP, fill in:** "
@@ -24,9 +25,13 @@ class Told:
 
 
 def model_card(
-    bundle: Path, models: Sequence[Model], entries: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any], told: Told
+    bundle: Path,
+    models: Sequence[Chosen],
+    entries: Sequence[Mapping[str, Any]],
+    manifest: Mapping[str, Any],
+    told: Told,
 ) -> str:
-    lines = [f"# Model card: {models[0].plans['dataset_name']}", ""]
+    lines = [f"# Model card: {models[0].trained.dataset}", ""]
     lines += [f"Licence of the weights: {told.licence or GAP + 'under which licence may they be used?'}", ""]
     lines += [
         "## What it is for",
@@ -41,50 +46,52 @@ def model_card(
     ]
     lines += ["## Data", "", *_data(models[0]), ""]
     for model, entry in zip(models, entries, strict=True):
-        lines += [f"## Model {model.name}", "", *_training(model, entry), ""]
+        lines += [f"## Model {model.trained.identifier}", "", *_training(model, entry), ""]
         lines += ["### Cross-validation", "", *_scores(model), ""]
         lines += ["### Gates", "", *_gates(bundle, model, entry), ""]
     lines += ["## Prediction", "", *_prediction(models, manifest), ""]
     return "\n".join(lines)
 
 
-def _data(model: Model) -> Iterator[str]:
-    plans, dataset = model.plans, model.dataset_json
-    channels = dataset.get("channel_names") or dataset.get("modality", {})
-    yield f"- Channels: {', '.join(f'{key} {name}' for key, name in channels.items())}"
-    yield f"- Labels: {', '.join(f'{name} = {value}' for name, value in dataset['labels'].items())}"
-    yield f"- Training cases: {dataset.get('numTraining', GAP + 'how many?')}"
-    for key, title in (("reference", "Source"), ("licence", "Licence of the data"), ("description", "Description")):
-        value = dataset.get(key) or (dataset.get("license") if key == "licence" else None)
+def _data(model: Chosen) -> Iterator[str]:
+    plans, dataset = model.trained.setup.plans.said, model.trained.setup.dataset
+    said = dataset.said
+    yield f"- Channels: {', '.join(f'{key} {name}' for key, name in dataset.channels.items())}"
+    yield f"- Labels: {', '.join(f'{name} = {value}' for name, value in said.labels.items())}"
+    yield f"- Training cases: {GAP + 'how many?' if said.cases is None else said.cases}"
+    for value, title in (
+        (said.source, "Source"),
+        (said.licence or said.license, "Licence of the data"),
+        (said.description, "Description"),
+    ):
         yield f"- {title}: {value or GAP + 'dataset.json does not say'}"
-    yield f"- Median spacing {_mm(plans.get('original_median_spacing_after_transp'))}"
-    yield f"- Median shape {plans.get('original_median_shape_after_transp')} voxels (both in nnU-Net's order of axes)"
-    fingerprint = facts.json_of(model.folder / "dataset_fingerprint.json")
-    shapes, spacings = fingerprint.get("shapes_after_crop"), fingerprint.get("spacings")
-    if not shapes or not spacings:
+    yield f"- Median spacing {_mm(plans.original_median_spacing_after_transp)}"
+    yield f"- Median shape {plans.original_median_shape_after_transp} voxels (both in nnU-Net's order of axes)"
+    fingerprint = read_fingerprint(model.trained.folder)
+    if fingerprint is None:
         yield f"- {GAP}dataset_fingerprint.json is not beside the model: the range of shapes and spacings"
         return
-    low, high = ([edge(axis) for axis in zip(*shapes, strict=True)] for edge in (min, max))
+    shapes, spacings = fingerprint.shapes_after_crop, fingerprint.spacings
+    low, high = ([int(edge(axis)) for axis in zip(*shapes, strict=True)] for edge in (min, max))
     yield f"- Shapes of {len(shapes)} cases, after nnU-Net's crop: {low} to {high} voxels"
     low, high = ([round(edge(axis), 4) for axis in zip(*spacings, strict=True)] for edge in (min, max))
     yield f"- Spacings: {low} to {high} mm"
-    for channel, numbers in (fingerprint.get("foreground_intensity_properties_per_channel") or {}).items():
+    for channel, numbers in fingerprint.foreground_intensity_properties_per_channel.items():
         told = ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
         yield f"- Intensity in the foreground, channel {channel}: {told}"
 
 
-def _mm(spacing: Sequence[float] | None) -> str:
-    return GAP + "not in the plans" if spacing is None else f"{[round(s, 4) for s in spacing]} mm"
+def _mm(spacing: Any) -> str:
+    return GAP + "not in the plans" if not isinstance(spacing, list) else f"{[round(s, 4) for s in spacing]} mm"
 
 
-def _training(model: Model, entry: Mapping[str, Any]) -> Iterator[str]:
-    configuration = model.plans["configurations"][model.configuration]
-    debug = facts.json_of(model.folder / f"fold_{model.folds[0]}" / "debug.json")
+def _training(model: Chosen, entry: Mapping[str, Any]) -> Iterator[str]:
+    said, debug = model.trained.setup.said, model.trained.folds[model.folds[0]].debug
     yield f"- Folds: {', '.join(model.folds)}"
-    yield f"- Trainer {entry['checkpoints'][0]['trainer']}, plans {model.name.split('__')[1]}"
+    yield f"- Trainer {entry['checkpoints'][0]['trainer']}, plans {model.trained.plans_name}"
     yield f"- Epochs, by fold: {', '.join(str(c['epochs']) for c in entry['checkpoints'])}"
-    for key, title in (("patch_size", "Patch"), ("batch_size", "Batch"), ("spacing", "Spacing in mm")):
-        yield f"- {title}: {configuration.get(key, 'as the configuration it inherits from')}"
+    for planned, title in ((said.patch_size, "Patch"), (said.batch_size, "Batch"), (said.spacing, "Spacing in mm")):
+        yield f"- {title}: {planned}"
     for key, title in (
         ("initial_lr", "Initial learning rate"),
         ("weight_decay", "Weight decay"),
@@ -100,7 +107,7 @@ def _training(model: Model, entry: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {title}: {value}"
 
 
-def _scores(model: Model) -> Iterator[str]:
+def _scores(model: Chosen) -> Iterator[str]:
     scores = facts.scores(model)
     if scores is None:
         yield f"{GAP}not every bundled fold has a validation/summary.json; nnUNetv2_train ... --val writes it"
@@ -115,10 +122,10 @@ def _scores(model: Model) -> Iterator[str]:
     yield f"| mean over labels | {'undefined' if mean is None else format(mean, '.4f')} | | |"
 
 
-def _gates(bundle: Path, model: Model, entry: Mapping[str, Any]) -> Iterator[str]:
-    folder = bundle / "models" / model.name
-    plans = facts.json_of(folder / "plans.json")
-    gate = plans["configurations"][model.configuration]["architecture"]["arch_kwargs"].get("gate")
+def _gates(bundle: Path, model: Chosen, entry: Mapping[str, Any]) -> Iterator[str]:
+    folder = bundle / "models" / model.trained.identifier
+    setup = read_setup(folder, model.trained.configuration)
+    gate = setup.gate
     if gate is None or gate["kind"] == "none":
         yield "None."
         return
@@ -126,20 +133,20 @@ def _gates(bundle: Path, model: Model, entry: Mapping[str, Any]) -> Iterator[str
     yield ""
     patch = facts.validation_patch(model)
     for fold in model.folds:
-        weights = read_weights(folder / f"fold_{fold}" / FILE)["network_weights"]
+        weights = read_weights(folder / f"fold_{fold}" / FILE)
         for name, lam in facts.thresholds(weights):
             yield f"- Fold {fold}, {name}: lam {lam.mean():.4f} on average, {lam.min():.4f} to {lam.max():.4f}"
     if patch is None:
         yield f"- {GAP}final sparsity; the preprocessed data was not there to measure it on"
         return
-    network = build(read_setup(folder, model.configuration))
-    network.load_state_dict(read_weights(folder / f"fold_{model.folds[0]}" / FILE)["network_weights"])
+    network = build(setup)
+    network.load_state_dict(read_weights(folder / f"fold_{model.folds[0]}" / FILE))
     yield f"- Final sparsity, for the middle patch of one validation case of fold {model.folds[0]}:"
     for name, zero, psi in facts.sparsity(network, patch):
         yield f"  - {name}: {zero:.1%} of z exactly zero, psi {psi:.3f} on average"
 
 
-def _prediction(models: Sequence[Model], manifest: Mapping[str, Any]) -> Iterator[str]:
+def _prediction(models: Sequence[Chosen], manifest: Mapping[str, Any]) -> Iterator[str]:
     if len(models) > 1:
         yield f"- Average of the probabilities of {len(models)} models, as nnUNetv2_ensemble takes it"
     steps = [f"{s['function']} {s['arguments']}" for s in manifest["postprocessing"]]

@@ -1,16 +1,14 @@
 """The network that a trainer trained, written into its plans, so that no trainer is needed to build it again."""
 
 import re
-from collections.abc import Mapping
-from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.bundle.allowed import require_allowed
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.changed import with_gates
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.plans import Plans, Setup
 from nnunet_prosma.host.stand_ins import FromPlans
@@ -33,27 +31,19 @@ def build(setup: Setup) -> nn.Module:
     return setup.network(FromPlans, deep_supervision=False).eval()
 
 
-def plans_with_network(
-    plans: Mapping[str, Any], configuration: str, dataset_json: Mapping[str, Any], trainer: str
-) -> dict[str, Any]:
-    """A copy of the plans whose architecture is what the trainer builds from them, with the gates' settings."""
-    described = Dataset.of(dict(dataset_json), "dataset.json")
-    setup = Setup(Plans.of(deepcopy(dict(plans)), "plans.json"), configuration, described)
+def plans_with_network(setup: Setup, trainer: str) -> Plans:
+    """Plans whose architecture is what the trainer builds from these, with the gates' settings."""
     trained = setup.network(find_trainer(trainer), deep_supervision=False)
-    architecture = deepcopy(setup.manager.configuration["architecture"])
+    changed = with_gates(setup)
     if isinstance(trained, GatedNetwork):
-        kind = type(trained)
-        architecture["network_class_name"] = f"{kind.__module__}.{kind.__qualname__}"
-        architecture["arch_kwargs"]["gate"] = trained.decoder.config.to_dict()
-    resolved = deepcopy(dict(plans))
-    resolved["configurations"][configuration]["architecture"] = architecture
-    again = build(Setup(Plans.of(resolved, "plans.json"), configuration, described))
+        changed = with_gates(setup, type(trained), trained.decoder.config.to_dict())
+    again = build(changed)
     if type(again) is not type(trained) or _shapes(again) != _shapes(trained):
         raise InputError(
             f"the trainer {trainer} builds a {type(trained).__name__} that its plans do not name, and a bundle holds "
             f"plans but no trainer: write that network into a plans file and train with it"
         )
-    return resolved
+    return changed.plans
 
 
 def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     predictor = BundlePredictor(options.bundle, manifest, how)
     cases = find_cases(options.images, predictor)
-    ending = predictor.dataset_json["file_ending"]
+    ending = predictor.file_ending
     there = [name for name in sorted(cases) if os.path.lexists(options.output / (name + ending))]
     if there and not options.continue_prediction:
         raise InputError(
@@ -80,7 +80,7 @@ def find_cases(images: Path, predictor: "BundlePredictor") -> dict[str, list[str
     """Each case with its files, in the order of channels, as nnU-Net finds them."""
     from nnunet_prosma.host.cases import cases_in
 
-    return cases_in(images, predictor.dataset_json["file_ending"])
+    return cases_in(images, predictor.file_ending)
 
 
 def predict_case(predictor: "BundlePredictor", files: Sequence[str], target: Path) -> None:

@@ -17,9 +17,9 @@ from nnunetv2.postprocessing.remove_connected_components import apply_postproces
 from nnunet_prosma.bundle.class_by_class import segmentation_of
 from nnunet_prosma.bundle.network import build, read_setup
 from nnunet_prosma.bundle.postprocessing import steps
-from nnunet_prosma.bundle.weights import FILE, STOCK, mirroring_axes, read_weights
+from nnunet_prosma.bundle.weights import FILE, STOCK, mirroring_axes
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.checkpoints import require_fit
+from nnunet_prosma.host.checkpoints import read_checkpoint, require_fit
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class BundlePredictor:
             )
         setup = read_setup(folder, model["configuration"])
         paths = [folder / f"fold_{fold}" / FILE for fold in folds]
-        checkpoints = [read_weights(path) for path in paths]
+        checkpoints = [read_checkpoint(path) for path in paths]
         network = build(setup)
         for path, checkpoint in zip(paths, checkpoints, strict=True):
             require_fit(network, checkpoint["network_weights"], path)
@@ -78,6 +78,10 @@ class BundlePredictor:
     @property
     def dataset_json(self) -> dict[str, Any]:
         return dict(self.members[0].dataset_json)
+
+    @property
+    def file_ending(self) -> str:
+        return str(self.dataset_json["file_ending"])
 
     @property
     def channel_names(self) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.checkpoints import read_checkpoint, required
+from nnunet_prosma.host.checkpoints import facts_of, read_checkpoint, required, weights_of
 
 FILE = "checkpoint_final.pth"
 STOCK = "nnUNetTrainer"
@@ -19,33 +19,34 @@ def convert_checkpoint(source: Path, target: Path, configuration: str, fold: str
     trained = required(checkpoint, source, "init_args", "configuration")
     if trained != configuration:
         raise InputError(f"{source} was trained as {trained}, and its folder is named {configuration}")
-    axes = checkpoint.get("inference_allowed_mirroring_axes")
+    facts = facts_of(checkpoint, source)
+    axes = facts.inference_allowed_mirroring_axes
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save(
         {
-            "network_weights": checkpoint["network_weights"],
+            "network_weights": weights_of(checkpoint),
             "trainer_name": STOCK,
             "init_args": {"configuration": configuration, "fold": fold},
             "inference_allowed_mirroring_axes": None if axes is None else tuple(int(axis) for axis in axes),
-            "current_epoch": int(checkpoint.get("current_epoch", 0)),
+            "current_epoch": facts.current_epoch,
         },
         target,
     )
     return {
         "fold": fold,
-        "trainer": required(checkpoint, source, "trainer_name"),
-        "epochs": int(checkpoint.get("current_epoch", 0)),
+        "trainer": facts.trainer_name,
+        "epochs": facts.current_epoch,
     }
 
 
-def read_weights(path: Path) -> dict[str, Any]:
-    """A bundle's checkpoint, by torch's weights-only loading."""
-    return read_checkpoint(path)
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The network's, of a bundle's checkpoint, by torch's weights-only loading."""
+    return weights_of(read_checkpoint(path))
 
 
 def mirroring_axes(checkpoint: dict[str, Any], axes: int, path: Path) -> tuple[int, ...] | None:
     """As nnU-Net writes them: None, or axes of the patch."""
-    said = checkpoint.get("inference_allowed_mirroring_axes")
+    said = facts_of(checkpoint, path).inference_allowed_mirroring_axes
     if said is None:
         return None
     if not isinstance(said, (tuple, list)) or not all(type(axis) is int and 0 <= axis < axes for axis in said):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.schema import FingerprintFile
 
 STEPS = (0.5, 0.75, 1.0)
 MARGIN = 1.25
@@ -117,16 +118,15 @@ def _timed(predictor: Any, case: Any) -> tuple[float, float]:
     return time.monotonic() - started, inside[0]
 
 
-def largest_case(fingerprint: dict[str, Any], channels: int) -> tuple[np.ndarray, dict[str, Any]]:
+def largest_case(fingerprint: FingerprintFile, channels: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Noise of the shape and spacing of the training case that is largest in the network's eyes: in cubic mm."""
     volumes = [
-        np.prod(np.multiply(s, z))
-        for s, z in zip(fingerprint["shapes_after_crop"], fingerprint["spacings"], strict=True)
+        np.prod(np.multiply(s, z)) for s, z in zip(fingerprint.shapes_after_crop, fingerprint.spacings, strict=True)
     ]
     index = int(np.argmax(volumes))
-    shape = (channels, *fingerprint["shapes_after_crop"][index])
+    shape = (channels, *(int(n) for n in fingerprint.shapes_after_crop[index]))
     noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    return noise, {"spacing": list(fingerprint["spacings"][index])}
+    return noise, {"spacing": list(fingerprint.spacings[index])}
 
 
 def table(options: Sequence[Option], chosen: Option, device: str) -> str:

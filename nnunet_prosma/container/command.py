@@ -11,7 +11,6 @@ from typing import Any
 from nnunet_prosma import __version__
 from nnunet_prosma.arguments import command_parser, number_above
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import read_json
 
 PLATFORMS = ("grand-challenge",)
 TEMPLATE = Path(__file__).with_name("template")
@@ -163,6 +162,7 @@ def sample_cases(options: argparse.Namespace, manifest: dict[str, Any], model: P
     from nnunet_prosma.bundle.predict import find_cases
     from nnunet_prosma.bundle.predictor import BundlePredictor, How
     from nnunet_prosma.container.choice import largest_case
+    from nnunet_prosma.host.fingerprint import read_fingerprint
     from nnunet_prosma.host.images import read_images
 
     predictor = BundlePredictor(options.bundle, manifest, How(device="cpu", progress=False))
@@ -171,10 +171,10 @@ def sample_cases(options: argparse.Namespace, manifest: dict[str, Any], model: P
         for files in find_cases(options.samples, predictor).values():
             yield read_images(reader, files)
         return
-    fingerprint = model / "dataset_fingerprint.json"
-    if not fingerprint.is_file():
+    fingerprint = read_fingerprint(model)
+    if fingerprint is None:
         raise InputError("the bundle has no dataset_fingerprint.json to take a shape from: give cases with --samples")
-    yield largest_case(read_json(fingerprint), len(predictor.channel_names))
+    yield largest_case(fingerprint, len(predictor.channel_names))
 
 
 def _fill_templates(

@@ -1,14 +1,14 @@
 """What the demo shows at its end: the table, and the picture."""
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nnunet_prosma.demo.phantom import LABELS, case
 from nnunet_prosma.demo.training import Training
 from nnunet_prosma.files import write_bytes, write_json
+from nnunet_prosma.host.summaries import ValidatedCase, read_summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,19 +29,17 @@ class Outcome:
     """Folder of the predictions, with nnU-Net's summary.json."""
 
     def mean_dice(self) -> dict[str, float]:
-        means = self._summary()["mean"]
-        return {name: means[str(label)]["Dice"] for name, label in STRUCTURES.items()}
+        """Over the cases where it is defined, as nnU-Net takes the mean."""
+        values = {name: [case.values[label].dice for case in self._cases()] for name, label in STRUCTURES.items()}
+        defined = {name: [dice for dice in found if dice == dice] for name, found in values.items()}
+        return {name: sum(found) / len(found) if found else float("nan") for name, found in defined.items()}
 
     def dice_of(self, seed: int) -> dict[str, float]:
-        (metrics,) = (
-            entry["metrics"]
-            for entry in self._summary()["metric_per_case"]
-            if Path(entry["prediction_file"]).name == f"{case(seed)}.nii.gz"
-        )
-        return {name: metrics[str(label)]["Dice"] for name, label in STRUCTURES.items()}
+        (values,) = (c.values for c in self._cases() if c.prediction.name == f"{case(seed)}.nii.gz")
+        return {name: values[label].dice for name, label in STRUCTURES.items()}
 
-    def _summary(self) -> dict[str, Any]:
-        return json.loads((self.predictions / "summary.json").read_text())
+    def _cases(self) -> list[ValidatedCase]:
+        return read_summary(self.predictions / "summary.json")
 
 
 def table(outcomes: list[Outcome]) -> str:

@@ -12,7 +12,7 @@ def with_size(setup: Setup, patch_size: Sequence[int] | None = None, batch_size:
     return _with(setup, {key: value for key, value in changes.items() if value is not None})
 
 
-def with_gates(setup: Setup, kind: type | None, gate: Mapping[str, Any] | None) -> Setup:
+def with_gates(setup: Setup, kind: type | None = None, gate: Mapping[str, Any] | None = None) -> Setup:
     """Plans that name this class of network, or still their own, with these settings of its gates; None: with none."""
     architecture = setup.manager.configuration["architecture"]
     name = architecture["network_class_name"] if kind is None else f"{kind.__module__}.{kind.__qualname__}"

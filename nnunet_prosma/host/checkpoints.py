@@ -44,6 +44,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The state dict of the network."""
+    weights: dict[str, torch.Tensor] = checkpoint["network_weights"]
+    return weights
+
+
 def required(checkpoint: dict[str, Any], path: Path, *keys: str) -> Any:
     """The value under nested keys, which every checkpoint that nnU-Net wrote has."""
     value: Any = checkpoint

@@ -41,9 +41,14 @@ class Dataset:
         return self.said.file_ending
 
     @property
+    def channels(self) -> dict[str, str]:
+        """Number -> name, as the file has them."""
+        return self.said.channel_names or self.said.modality or {}
+
+    @property
     def channel_names(self) -> list[str]:
         """In the order of the network's input."""
-        names = self.said.channel_names or self.said.modality or {}
+        names = self.channels
         return [names[key] for key in (sorted(names, key=int) if all(k.isdecimal() for k in names) else names)]
 
     @cached_property

@@ -121,6 +121,12 @@ class Setup:
         return {**shared, **self._resolved}
 
     @property
+    def architecture(self) -> dict[str, Any]:
+        """As the plans have it: the network's class and its arguments."""
+        found: dict[str, Any] = self._resolved["architecture"]
+        return found
+
+    @property
     def network_class(self) -> str:
         """The dotted name of the network's class."""
         return self.said.architecture.network_class_name

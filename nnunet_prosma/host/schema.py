@@ -57,6 +57,12 @@ class Configuration(Struct):
     patch_size: list[int]
     batch_size: int
     spacing: list[float]
+    data_identifier: str | None = None
+    preprocessor_name: str | None = None
+    normalization_schemes: list[str] | None = None
+    resampling_fn_data: str | None = None
+    resampling_fn_seg: str | None = None
+    resampling_fn_probabilities: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.patch_size) not in (2, 3) or min(self.patch_size) < 1:
@@ -76,6 +82,8 @@ class PlansFile(Struct):
     image_reader_writer: str | None = None
     label_manager: str | None = None
     experiment_planner_used: str | None = None
+    original_median_spacing_after_transp: Any = None
+    original_median_shape_after_transp: Any = None
     transpose_forward: list[int] | None = None
     transpose_backward: list[int] | None = None
 
@@ -97,6 +105,11 @@ class DatasetFile(Struct):
     regions_class_order: list[int] | None = None
     overwrite_image_reader_writer: str | None = None
     dataset: dict[str, ListedCase] | None = None
+    cases: Any = field(name="numTraining", default=None)
+    source: Any = field(name="reference", default=None)
+    licence: Any = None
+    license: Any = None
+    description: Any = None
 
     def __post_init__(self) -> None:
         if "background" not in self.labels:

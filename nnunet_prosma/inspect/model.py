@@ -11,7 +11,7 @@ import torch
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.cases import cases_in
-from nnunet_prosma.host.checkpoints import facts_of, read_checkpoint, require_fit
+from nnunet_prosma.host.checkpoints import facts_of, read_checkpoint, require_fit, weights_of
 from nnunet_prosma.host.datasets import results_folder
 from nnunet_prosma.host.devices import choose_device
 from nnunet_prosma.host.trained import checkpoints_of, read_trained, require_trained
@@ -49,8 +49,8 @@ def load(folder: Path, options: argparse.Namespace) -> WatchingPredictor:
             f"{type(network).__name__}; name a model that a gated trainer made, such as nnUNetTrainerProSMA"
         )
     for path, checkpoint in zip(paths, checkpoints, strict=True):
-        require_fit(network, checkpoint["network_weights"], path)
-    network.load_state_dict(checkpoints[0]["network_weights"])
+        require_fit(network, weights_of(checkpoint), path)
+    network.load_state_dict(weights_of(checkpoints[0]))
     with redirect_stdout(sys.stderr):  # nnU-Net talks
         predictor = WatchingPredictor(
             tile_step_size=options.step_size,
@@ -63,7 +63,7 @@ def load(folder: Path, options: argparse.Namespace) -> WatchingPredictor:
             network,
             setup.plans.manager,
             setup.manager,
-            [checkpoint["network_weights"] for checkpoint in checkpoints],
+            [weights_of(checkpoint) for checkpoint in checkpoints],
             setup.dataset.content,
             trainer,
             facts.inference_allowed_mirroring_axes,

@@ -21,7 +21,7 @@ def codes(dataset: Dataset) -> dict[int, tuple[str, tuple[int, int, int]]]:
     A voxel of a region has the number that regions_class_order gives the region.
     """
     found = colours(list(dataset.labels))
-    order = dataset.content.get("regions_class_order")
+    order = dataset.said.regions_class_order
     numbers = [int(n) for n in order] if any(isinstance(key, tuple) for key in found) and order else None
     values = numbers or [key if isinstance(key, int) else key[0] for key in found]
     shades = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in found.values()]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma.arguments import command_parser, number_above
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import read_json
 
 if TYPE_CHECKING:
     from nnunet_prosma.plan.planner import GatedPlannerMixin
@@ -90,13 +89,13 @@ def plan(dataset: str, options: argparse.Namespace) -> str:
                 overwrite=options.overwrite,
             )
             _refuse_foreign_plans(planner)
-            plans = planner.plan_experiment()
+            planner.plan_experiment()
     except (InputError, OSError, RecursionError, MemoryError):
         raise
     except Exception as error:  # nnU-Net's planner asserts, divides and indexes by what data sets hold
         about = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"data set {dataset} cannot be planned: {about}") from error
-    return _summary(planner, plans)
+    return _summary(planner)
 
 
 def gate_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -134,36 +133,40 @@ def _refuse(word: str) -> dict[str, Any]:
 
 def _refuse_foreign_plans(planner: "GatedPlannerMixin") -> None:
     """--overwrite is for gated plans, never for those of nnU-Net or of the user."""
+    from nnunet_prosma.host.plans import Plans
     from nnunet_prosma.plan.planner import PLANNERS as CLASSES
 
     path = planner.plans_file(planner.plans_identifier)
     if path.exists():
-        by = read_json(path).get("experiment_planner_used")
+        by = Plans.read(path).said.experiment_planner_used
         if by not in {gated.__name__ for gated in CLASSES.values()}:
             raise InputError(
                 f"{path} is there already and was planned by {by}, not here; choose another -overwrite_plans_name"
             )
 
 
-def _summary(planner: "GatedPlannerMixin", plans: dict[str, Any]) -> str:
+def _summary(planner: "GatedPlannerMixin") -> str:
+    from nnunet_prosma.host.plans import Plans
+
     path = planner.plans_file(planner.plans_identifier)
     lines = [f"{path}"]
     to_preprocess = []
-    for name, configured in plans["configurations"].items():
-        if "patch_size" not in configured:
-            lines.append(f"  {name}: as {configured['inherits_from']}")
+    planned = Plans.read(path).said.configurations
+    for name, part in planned.items():
+        if part.patch_size is None or part.architecture is None:
+            lines.append(f"  {name}: as {part.inherits_from}")
             continue
-        patch = "x".join(str(int(size)) for size in configured["patch_size"])
-        network = configured["architecture"]["network_class_name"].rpartition(".")[-1]
-        there = (path.parent / configured["data_identifier"]).is_dir()
-        data = f"data {configured['data_identifier']}, {'preprocessed already' if there else 'to be preprocessed'}"
-        lines.append(f"  {name}: {network}, patch {patch}, batch {configured['batch_size']}; {data}")
+        patch = "x".join(map(str, part.patch_size))
+        network = part.architecture.network_class_name.rpartition(".")[-1]
+        there = (path.parent / str(part.data_identifier)).is_dir()
+        data = f"data {part.data_identifier}, {'preprocessed already' if there else 'to be preprocessed'}"
+        lines.append(f"  {name}: {network}, patch {patch}, batch {part.batch_size}; {data}")
         to_preprocess += [] if there else [name]
     number = int(planner.dataset_name[len("Dataset") :].split("_")[0])
     if to_preprocess:
         lines.append(
             f"next: nnUNetv2_preprocess -d {number} -plans_name {planner.plans_identifier} -c {' '.join(to_preprocess)}"
         )
-    configuration = "3d_fullres" if "3d_fullres" in plans["configurations"] else "2d"
+    configuration = "3d_fullres" if "3d_fullres" in planned else "2d"
     lines.append(f"then: nnUNetv2_train {number} {configuration} 0 -p {planner.plans_identifier}")
     return "\n".join(lines)

@@ -90,7 +90,7 @@ def settings_of(run: Run, setting: Setting) -> dict[str, Any]:
     """All that makes a run the same experiment, short enough to be read."""
     study = setting.study
     setup = planned_setup(setting.dataset, run.arm.plans, study.configuration)
-    said = setup.settings()
+    said = setup.said
     splits = read_splits(setting.splits) if setting.splits.is_file() else []
     split = splits[run.fold] if run.fold < len(splits) else None
     return {
@@ -101,11 +101,11 @@ def settings_of(run: Run, setting: Setting) -> dict[str, Any]:
         "fold": run.fold,
         "checkpoint": study.checkpoint,
         "cases": digest([split.train, split.val] if split else None),
-        "patch size": said.get("patch_size"),
-        "batch size": said.get("batch_size"),
-        "network": digest(said.get("architecture")),
+        "patch size": said.patch_size,
+        "batch size": said.batch_size,
+        "network": digest(setup.architecture),
         "data": digest(data_settings(setup.plans.content, study.configuration)),
-        "labels": digest(setup.dataset.content.get("labels")),
+        "labels": digest(setup.dataset.said.labels),
     }
 
 

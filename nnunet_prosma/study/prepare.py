@@ -21,7 +21,7 @@ def prepare(setting: Setting) -> None:
 def data_folders(setting: Setting) -> list[Path]:
     """The preprocessed data of each arm's plans."""
     setups = [planned_setup(setting.dataset, arm.plans, setting.study.configuration) for arm in setting.study.arms]
-    names = [str(setup.settings()["data_identifier"]) for setup in setups]
+    names = [str(setup.manager.data_identifier) for setup in setups]
     folders = [setting.preprocessed / name for name in dict.fromkeys(names)]
     for folder in folders:
         if not folder.is_dir() or not any(folder.iterdir()):

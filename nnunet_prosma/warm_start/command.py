@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def warm_start(options: argparse.Namespace) -> str:
     """Write the file, and say what it holds and how to go on."""
-    from nnunet_prosma.host.checkpoints import read_checkpoint
+    from nnunet_prosma.host.checkpoints import facts_of, read_checkpoint, weights_of
     from nnunet_prosma.warm_start.fit import allowed_differences, refuse_misfit
     from nnunet_prosma.warm_start.target import (
         build_network,
@@ -62,30 +62,31 @@ def warm_start(options: argparse.Namespace) -> str:
     from nnunet_prosma.warm_start.transfer import largest_difference, transfer
 
     checkpoint = read_checkpoint(options.checkpoint)
+    weights, trainer = weights_of(checkpoint), facts_of(checkpoint, options.checkpoint).trainer_name
     trained = trained_setup(checkpoint, options.checkpoint)
     wanted = wanted_setup(trained, options.d, options.p, options.c)
     refuse_misfit(trained, wanted)
-    all_outputs = has_all_outputs(checkpoint["network_weights"])
+    all_outputs = has_all_outputs(weights)
     network = build_network(options.tr, wanted, all_outputs)
     same_channels = trained.input_channels == wanted.input_channels
     same_heads = trained.dataset.said.labels == wanted.dataset.said.labels and trained.heads == wanted.heads
     done = transfer(
         network,
-        checkpoint["network_weights"],
+        weights,
         keep_weights=options.keep_weights,
         same_heads=same_heads,
         first_layer=None if same_channels else first_weight(network),
     )
     if same_channels and same_heads:
-        vanilla = vanilla_network(trained, str(checkpoint.get("trainer_name")), all_outputs)
-        vanilla.load_state_dict(checkpoint["network_weights"])
+        vanilla = vanilla_network(trained, trainer, all_outputs)
+        vanilla.load_state_dict(weights)
         size = smallest_size(trained)
         done.logits_differ_by = largest_difference(vanilla, network, trained.input_channels, size)
         if not done.logits_differ_by < 1e-3:
             raise InputError(
                 f"nothing was written: the gated network's logits differ from the checkpoint's by "
                 f"{done.logits_differ_by:.1e} of the largest, so its trainer "
-                f"{checkpoint.get('trainer_name')} must have trained another network than its plans name"
+                f"{trainer} must have trained another network than its plans name"
             )
     write(options, network, done, same_heads)
     how = "the identity (alpha is 0)" if network.decoder.config.residual else None

@@ -24,6 +24,8 @@ from nnunet_prosma.trainers import (
     nnUNetTrainerPUNet_noGate,
 )
 
+torch.set_num_threads(1)  # nnU-Net's commands ask for all cores, which other tests work on
+
 
 class _Short(nnUNetTrainer):
     """Two epochs of a few iterations, seeded anew at the start of each; killed where SHORT_TRAINER_DIES_IN says."""
