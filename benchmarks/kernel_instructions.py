@@ -99,14 +99,14 @@ def per_value(module: ModuleType, capability: int, dtype: str) -> tuple[float, f
     """Of the convolution and of its weight gradient, for all taps."""
     wide, narrow = module.VALUES // CHANNELS, module.VALUES // 4 // CHANNELS
     constants = {**KERNEL, "even": True}
-    spread = compiled(module._spread, {**constants, "full": True, "across": wide}, 2, capability, dtype)
+    convolution = compiled(module._convolve, {**constants, "full": True, "across": wide}, 2, capability, dtype)
     rows = module.ROWS_PER_SUM
     more = {"across": narrow, "rows_per_sum": rows}
     gradient = compiled(module._kernel_gradient, {**constants, **more}, 1, capability, dtype)
-    assert spilled(spread) == spilled(gradient) == 0
+    assert spilled(convolution) == spilled(gradient) == 0
     lines = KERNEL["kd"] * KERNEL["kh"]
     return (
-        executed(spread, ()) / (wide * CHANNELS / 64),
+        executed(convolution, ()) / (wide * CHANNELS / 64),
         lines * executed(gradient, (rows, ROW // narrow)) / (rows * ROW * CHANNELS / 32),
     )
 

@@ -21,7 +21,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_prosma.trainers import nnUNetTrainerProSMA
 from nnunet_prosma.watch.observe import observe, summarise
 from nnunet_prosma.watch.plot import draw_record
-from nnunet_prosma.watch.record import FILE, Record, Row
+from nnunet_prosma.watch.record import FILE, GateEpoch, Record
 
 EPOCHS, TRAINING, VALIDATION = 1000, 250, 50
 
@@ -53,7 +53,7 @@ def main(plans: str, configuration: str, device: str = "cpu") -> None:
             observe(network, batch, lambda s, fields: values.__setitem__(s, summarise(fields)))
 
     def write_and_draw() -> None:
-        rows = [Row(epoch, s, "1x1x1", v) for epoch in range(EPOCHS) for s, v in values.items()]
+        rows = [GateEpoch(epoch, s, "1x1x1", v) for epoch in range(EPOCHS) for s, v in values.items()]
         with tempfile.TemporaryDirectory() as folder:
             Record(rows).write(Path(folder) / FILE)
             draw_record({"": Record(rows)}, Path(folder) / "gates.png")

@@ -13,7 +13,7 @@ from nnunet_prosma.gate import AttentionGate, ConvOp, GateConfig, NoGate, ProSMA
 
 SETTINGS = "gate"
 """Under this name a state dict's metadata of the decoder hold the settings of its gates."""
-Look = Callable[[int, Tensor, Tensor], None]
+Watcher = Callable[[int, Tensor, Tensor], None]
 
 
 class GatedDecoder(nn.Module):
@@ -43,15 +43,15 @@ class GatedDecoder(nn.Module):
         """Skips from the finest to the bottleneck -> logits, or with deep supervision a list of them, finest first."""
         return self.decode(skips)
 
-    def decode(self, skips: Sequence[Tensor], look: Look | None = None) -> Tensor | list[Tensor]:
-        """forward, with somebody looking: look(s, skip, signal) is given what gate s is given, and changes nothing."""
+    def decode(self, skips: Sequence[Tensor], watcher: Watcher | None = None) -> Tensor | list[Tensor]:
+        """The forward pass; watcher(s, skip, signal) is meanwhile given what gate s is given, and changes nothing."""
         x: Tensor = skips[-1]
         gates: Any = self.gates
         outputs = []
         for s in range(len(self.stages)):
             skip, signal = skips[-(s + 2)], self.transpconvs[s](x)
-            if look is not None and s in self.gated():
-                look(s, skip, signal)
+            if watcher is not None and s in self.gated():
+                watcher(s, skip, signal)
             x = self.stages[s](gated_concatenation(gates[s], skip, signal))
             head = self.head(s)
             if head is not None and (self.deep_supervision or s == len(self.stages) - 1):

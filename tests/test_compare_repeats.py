@@ -8,10 +8,10 @@ import pytest
 from compare_workspace import counts, write_run
 
 from nnunet_prosma.command import main
-from nnunet_prosma.study.conduct import compare
 from nnunet_prosma.study.runs import runs_of
 from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm, Study
+from nnunet_prosma.study.steps import compare
 from nnunet_prosma.study.table import differences
 
 NAMES = {"background": 0, "liver": 1, "tumour": 2}

@@ -39,8 +39,8 @@ def test_values_and_gradients_are_those_of_torchs_convolution(module, size, kern
     grad = torch.randn(expected.shape, dtype=torch.float64)
     expected_gradients = torch.autograd.grad(expected, [field, kernel], grad)
     with torch.no_grad():
-        ours = module.spread(field, kernel, dilation, size)
-        gradients = module.spread_backward(grad, field, kernel, dilation, size)
+        ours = module.convolved(field, kernel, dilation, size)
+        gradients = module.convolved_backward(grad, field, kernel, dilation, size)
     for mine, theirs in zip((ours, *gradients), (expected, *expected_gradients), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
@@ -52,7 +52,7 @@ def test_rows_that_lie_beyond_two_to_the_31_values_are_found():
     field[:, 0], grad[:, 0] = torch.arange(1.0, 25.0), 2.0
     sums, settings = torch.zeros(1), (1, 1, 1, width)  # one tap; a piece is a row
     tile = (1, True, tl.float32)
-    depthwise_gpu._spread[(height, 1, 1)](
+    depthwise_gpu._convolve[(height, 1, 1)](
         field, torch.tensor([3.0]), out, 1, height, width, channels, 1, *settings, 1, True, *tile[1:]
     )
     assert torch.equal(out[:, 0], 3 * field[:, 0])
@@ -69,8 +69,11 @@ def test_the_kernels_add_up_half_precision_in_float32(dtype):
     field, grad = (torch.randn(1, 12 * 64, channels).to(dtype) for _ in range(2))
     kernel = torch.randn(channels, 1, 1, 3, 3).to(dtype)
     wide = (grad.double(), field.double(), kernel.double())
-    exact = (depthwise_cpu.spread(*wide[1:], 2, size), *depthwise_cpu.spread_backward(*wide, 2, size))
-    ours = (depthwise_gpu.spread(field, kernel, 2, size), *depthwise_gpu.spread_backward(grad, field, kernel, 2, size))
+    exact = (depthwise_cpu.convolved(*wide[1:], 2, size), *depthwise_cpu.convolved_backward(*wide, 2, size))
+    ours = (
+        depthwise_gpu.convolved(field, kernel, 2, size),
+        *depthwise_gpu.convolved_backward(grad, field, kernel, 2, size),
+    )
     rounding = torch.finfo(dtype).eps
     for mine, expected in zip(ours, exact, strict=True):
         assert mine.dtype == dtype
@@ -120,7 +123,7 @@ def compiled(kernel, dtype, target, warps, **constants):
 
 for capability, dtype in ((75, "fp16"), (80, "fp32"), (80, "bf16"), (90, "fp16")):
     for kernel, warps, more in (
-        (depthwise_gpu._spread, 2, {"across": 128, "full": True}),
+        (depthwise_gpu._convolve, 2, {"across": 128, "full": True}),
         (depthwise_gpu._kernel_gradient, 1, {"across": 32, "rows_per_sum": 32}),
     ):
         program = compiled(kernel, dtype, GPUTarget("cuda", capability, 32), warps, **more)

@@ -25,19 +25,19 @@ from nnunet_prosma.watch.record import (
     COLUMNS,
     FILE,
     STATISTICS,
+    GateEpoch,
     Record,
-    Row,
     changes,
     is_saturated,
     read,
+    resumed_record,
     state,
-    taken_up,
 )
 
 
 def row(epoch, gate=0, zeros=0.5, **values):
     values = {"zeros": zeros, "lam_min": 0.6, "lam_median": 0.7, "lam_max": 0.8} | values
-    return Row(epoch, gate, "2x2", {name: value for name, value in values.items() if value is not None})
+    return GateEpoch(epoch, gate, "2x2", {name: value for name, value in values.items() if value is not None})
 
 
 def history(*zeros, gate=0):
@@ -146,8 +146,8 @@ def test_percentiles_of_very_many_values_are_those_of_a_part_that_no_grid_lines_
 
 def test_the_file_holds_what_was_recorded_and_is_read_again(tmp_path):
     record = Record()
-    record.add([row(0, 0, 0.25), Row(0, 1, "1x1", {"psi_mean": 0.5})])
-    record.add([row(1, 0, 1 / 3), Row(1, 1, "1x1", {"psi_mean": 0.125})])
+    record.add([row(0, 0, 0.25), GateEpoch(0, 1, "1x1", {"psi_mean": 0.5})])
+    record.add([row(1, 0, 1 / 3), GateEpoch(1, 1, "1x1", {"psi_mean": 0.125})])
     record.write(tmp_path / FILE)
     with (tmp_path / FILE).open() as file:
         lines = list(csv.DictReader(file))
@@ -167,7 +167,7 @@ def test_the_file_holds_what_was_recorded_and_is_read_again(tmp_path):
 def test_an_epoch_that_is_run_again_replaces_what_was_recorded_of_it(tmp_path):
     record = history(0.1, 0.2, 0.3, 0.4)
     record.write(tmp_path / FILE)
-    resumed, problem = taken_up(tmp_path, 2)
+    resumed, problem = resumed_record(tmp_path, 2)
     assert problem is None
     assert [r.epoch for r in resumed.rows] == [0, 1]
     resumed.add([row(2, 0, 0.9)])
@@ -177,16 +177,16 @@ def test_an_epoch_that_is_run_again_replaces_what_was_recorded_of_it(tmp_path):
 
 
 def test_a_training_from_the_start_begins_a_record_of_its_own(tmp_path):
-    assert taken_up(tmp_path, 5) == (Record(), None)
+    assert resumed_record(tmp_path, 5) == (Record(), None)
     history(0.1, 0.2).write(tmp_path / FILE)
-    assert taken_up(tmp_path, 0) == (Record(), None)
+    assert resumed_record(tmp_path, 0) == (Record(), None)
 
 
 def test_a_damaged_record_is_put_aside_not_lost(tmp_path):
     history(0.1, 0.2).write(tmp_path / FILE)
     damaged = (tmp_path / FILE).read_text()[:-30]
     (tmp_path / FILE).write_text(damaged)
-    record, problem = taken_up(tmp_path, 7)
+    record, problem = resumed_record(tmp_path, 7)
     assert record.rows == []
     assert "line 3 is cut off or damaged): it is now gates.csv.unreadable, and the record starts at 7" in problem
     assert (tmp_path / "gates.csv.unreadable").read_text() == damaged
@@ -236,7 +236,7 @@ def test_it_is_said_that_a_gate_is_idle_and_not_to_do_what_is_done_already():
 
 
 def watched(epoch, **values):
-    return Row(epoch, 0, "2x2", {"zeros": 0.5, "lam_median": 0.7, "psi_low": 0.0, "psi_high": 0.0, **values})
+    return GateEpoch(epoch, 0, "2x2", {"zeros": 0.5, "lam_median": 0.7, "psi_low": 0.0, "psi_high": 0.0, **values})
 
 
 def test_weights_that_are_nan_are_said_to_be_and_nothing_about_thresholds():
@@ -259,7 +259,7 @@ def test_a_network_with_nan_weights_is_recorded_as_nan():
     network.encoder.stages[0][0].convs[0].conv.weight.data[0] = math.nan
     seen = []
     with torch.no_grad():
-        observe(network, image(2), lambda s, fields: seen.append(Row(0, s, "1x1", summarise(fields))))
+        observe(network, image(2), lambda s, fields: seen.append(GateEpoch(0, s, "1x1", summarise(fields))))
     assert [state([row]) for row in seen] == ["NaN", "NaN"]
     assert all(math.isnan(row.values[name]) for row in seen for name in ("zeros", "unsupported", "psi_mean"))
 
@@ -300,7 +300,7 @@ def test_a_record_of_0_1_is_read_and_goes_on(tmp_path):
 
 def test_after_a_resume_what_was_said_is_not_said_again(tmp_path):
     history(*[1.0] * 6).write(tmp_path / FILE)
-    record, _ = taken_up(tmp_path, 6)
+    record, _ = resumed_record(tmp_path, 6)
     record.add([row(6, 0, 1.0)])
     assert changes(record, "none") == []
 

@@ -12,12 +12,12 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunet_prosma.command import main
 from nnunet_prosma.host.training_log import read_training_logs
-from nnunet_prosma.study.conduct import collect_to, make_table
 from nnunet_prosma.study.record import Attempt, Record, write_record
 from nnunet_prosma.study.runs import runs_of
 from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm, Study, read
 from nnunet_prosma.study.standing import standing, unlike
+from nnunet_prosma.study.steps import collect_to, make_table
 
 ARMS = (Arm("vanilla", "nnUNetTrainer"), Arm("gated", "nnUNetTrainerProSMA", published={"F1": 74.05}))
 SPLITS = [{"train": ["c", "d"], "val": ["a", "b"]}, {"train": ["a", "b"], "val": ["c", "d"]}]

@@ -15,7 +15,7 @@ import yaml
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.study import local, status
-from nnunet_prosma.study.lock import HeldError, holder_of, sole, started
+from nnunet_prosma.study.lock import HeldError, held_alone, holder_of, started
 from nnunet_prosma.study.record import Attempt, Record, read_record, write_record
 from nnunet_prosma.study.runs import Run, named
 from nnunet_prosma.study.setting import Setting
@@ -113,36 +113,36 @@ def test_trainings_that_run_at_once_share_the_cores_unless_the_user_says_otherwi
 
 def test_a_run_that_somebody_is_at_work_on_is_left_alone(tmp_path):
     path = tmp_path / "runs" / "a.lock"
-    with sole(path, "fold 0"):
+    with held_alone(path, "fold 0"):
         assert holder_of(path)["process"] == os.getpid()
         with (
             pytest.raises(HeldError, match=f"fold 0: process {os.getpid()} on .*, is still at work"),
-            sole(path, "fold 0"),
+            held_alone(path, "fold 0"),
         ):
             pass
     assert not path.exists()
-    with sole(path, "fold 0"):
+    with held_alone(path, "fold 0"):
         pass
 
 
 def test_a_training_that_outlives_its_study_keeps_its_run(tmp_path):
     path = tmp_path / "a.lock"
     program = (
-        "import os, subprocess, sys; from pathlib import Path; from nnunet_prosma.study.lock import sole\n"
-        "with sole(Path(sys.argv[1]), 'fold 0') as lock:\n"
+        "import os, subprocess, sys; from pathlib import Path; from nnunet_prosma.study.lock import held_alone\n"
+        "with held_alone(Path(sys.argv[1]), 'fold 0') as lock:\n"
         "    lock.training(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid)\n"
         "    os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", program, path]).returncode == -signal.SIGKILL
     training = json.loads(path.read_text())["training"]
     try:
-        with pytest.raises(HeldError, match="is still at work"), sole(path, "fold 0"):
+        with pytest.raises(HeldError, match="is still at work"), held_alone(path, "fold 0"):
             pass
     finally:
         os.kill(training, signal.SIGKILL)
     while started(training):
         time.sleep(0.01)
-    with sole(path, "fold 0"):
+    with held_alone(path, "fold 0"):
         pass
 
 
@@ -160,29 +160,32 @@ def test_another_nodes_lock_holds_until_slurm_knows_the_job_no_more(tmp_path, mo
         path.write_text(json.dumps(held))
 
     answers('[ "$3" = 7 ] && echo RUNNING')
-    with pytest.raises(HeldError, match="Slurm's job 7, is still at work"), sole(path, "fold 0"):
+    with pytest.raises(HeldError, match="Slurm's job 7, is still at work"), held_alone(path, "fold 0"):
         pass
     answers("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
-    with pytest.raises(HeldError, match="is still at work"), sole(path, "fold 0"):
+    with pytest.raises(HeldError, match="is still at work"), held_alone(path, "fold 0"):
         pass
     for gone in ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "exit 0"):
         answers(gone)
-        with sole(path, "fold 0"):
+        with held_alone(path, "fold 0"):
             assert holder_of(path)["host"] == socket.gethostname()
     answers("echo RUNNING")
     monkeypatch.setenv("SLURM_JOB_ID", "7")  # the same job, requeued, on another node
-    with sole(path, "fold 0"):
+    with held_alone(path, "fold 0"):
         pass
     answers("exit 0")
     path.write_text(json.dumps(held | {"job": None}))
-    with pytest.raises(HeldError, match=re.escape(f"If it is gone for certain, remove {path}")), sole(path, "fold 0"):
+    with (
+        pytest.raises(HeldError, match=re.escape(f"If it is gone for certain, remove {path}")),
+        held_alone(path, "fold 0"),
+    ):
         pass
 
 
 def test_a_lock_of_a_process_whose_number_another_has_now_is_taken(tmp_path):
     path = tmp_path / "a.lock"
     path.write_text(json.dumps({"host": socket.gethostname(), "process": os.getpid(), "started": "1", "job": None}))
-    with sole(path, "fold 0"):
+    with held_alone(path, "fold 0"):
         pass
 
 
@@ -239,7 +242,7 @@ def test_a_status_tells_what_is_done_runs_waits_and_failed_and_why(setting):
     (running.folder / "training_log_2026_1_1_01_01_01.txt").write_text(log)
     (running.folder / "debug.json").write_text(json.dumps({"num_epochs": "10"}))
     write_record(setting.output, Record(failed.key, attempts=[Attempt("c", "n3", "t", state="failed", why="no space")]))
-    with sole(setting.output / "runs" / f"{running.key}.lock", "x"):
+    with held_alone(setting.output / "runs" / f"{running.key}.lock", "x"):
         found = status.statuses(runs(setting), setting)
     assert [s.state for s in found] == ["done", "running", "failed", "waiting"]
     assert (found[1].epoch, found[1].epochs, found[1].left_s) == (4, 10, 360)

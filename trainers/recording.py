@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nnunet_prosma.gate import GateFields
 from nnunet_prosma.watch.observe import bare, observe, saturation, summarise
-from nnunet_prosma.watch.record import FILE, Record, Row, changes, has_nan, taken_up
+from nnunet_prosma.watch.record import FILE, GateEpoch, Record, changes, has_nan, resumed_record
 
 if TYPE_CHECKING:
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer as _Host
@@ -57,7 +57,7 @@ class GateRecordMixin(_Host):
         return self.record_gates and self.local_rank == 0
 
     def _take_up_record(self) -> None:
-        self._gate_record, problem = taken_up(Path(self.output_folder), self.current_epoch)
+        self._gate_record, problem = resumed_record(Path(self.output_folder), self.current_epoch)
         if problem:
             self.print_to_log_file(f"WARNING: {problem}")
 
@@ -79,25 +79,25 @@ class GateRecordMixin(_Host):
             self.print_to_log_file(sentence)
         self._gate_record.write(Path(self.output_folder) / FILE)
 
-    def _gate_rows(self, batch: Tensor) -> list[Row]:
+    def _gate_rows(self, batch: Tensor) -> list[GateEpoch]:
         network = bare(self.network)
-        rows: list[Row] = []
+        rows: list[GateEpoch] = []
 
-        def look(s: int, fields: GateFields) -> None:
+        def keep(s: int, fields: GateFields) -> None:
             stride = "x".join(map(str, network.decoder.gate_stride(s)))
             values = summarise(fields)
             if fields.psi is not None:
                 values |= saturation(fields.psi)
             if network.decoder.config.residual:
                 values["alpha"] = network.decoder.gates[s].alpha.item()
-            rows.append(Row(self.current_epoch, s, stride, values))
+            rows.append(GateEpoch(self.current_epoch, s, stride, values))
 
         training = network.training
         network.eval()
         try:
             cuda = self.device.type == "cuda"
             with torch.no_grad(), torch.autocast("cuda") if cuda else dummy_context():  # as nnU-Net's validation_step
-                observe(network, batch.to(self.device, non_blocking=True), look)
+                observe(network, batch.to(self.device, non_blocking=True), keep)
         finally:
             network.train(training)
         return rows

@@ -59,16 +59,16 @@ def phantom(
     inside, lesion_inside = _soft(organ, edge / radii.mean()), _soft(lesion, edge / (0.4 * radii.mean()))
     tissue = inside * (ORGAN_INTENSITY + (LESION_INTENSITY - ORGAN_INTENSITY) * lesion_inside)
 
-    room = np.argwhere(organ > 1.4)  # never empty: the corners belong to it
+    places = np.argwhere(organ > 1.4)  # never empty: the corners belong to it
     outside = 1 - _soft(organ - 0.15, edge / radii.mean())  # clutter keeps away from the organ
     for _ in range(tubes):
-        distance = _distance_to_line(x, _at(x, rng.choice(room)), _direction(rng, len(shape)))
+        distance = _distance_to_line(x, _at(x, rng.choice(places)), _direction(rng, len(shape)))
         radius = rng.uniform(0.09, 0.14)
         shown = outside * _soft((distance + 0.04 * _waves(rng, x, 2.0)) / radius, edge / radius)
         tissue = np.maximum(tissue, ORGAN_INTENSITY * shown)
     for _ in range(decoys):
         radius = rng.uniform(0.16, 0.24)
-        shown = outside * _soft(_distance(x, _at(x, rng.choice(room))) / radius, edge / radius)
+        shown = outside * _soft(_distance(x, _at(x, rng.choice(places))) / radius, edge / radius)
         tissue = np.maximum(tissue, LESION_INTENSITY * shown)
 
     image = np.empty((channels, *shape), np.float32)

@@ -17,29 +17,29 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 
-def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+def convolved(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
     """The dilated depthwise convolution of a field, of its shape."""
     if kernel.shape[2] == 1:
-        return _spread_in_planes(field, kernel, dilation, size)
+        return _convolved_in_planes(field, kernel, dilation, size)
     return join(_convolve(split(field, kernel, dilation, size), kernel), kernel, dilation, size)
 
 
-def spread_backward(
+def convolved_backward(
     grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of spread's field and kernel from that of its result."""
+    """The gradients of the convolution's field and kernel from that of its result."""
     phases, turned = split(grad, kernel, dilation, size), kernel.flip(2, 3, 4)
     if any(length < k for length, k in zip(phases.shape[2:4], kernel.shape[3:], strict=True)):
         grad_kernel = _kernel_gradient_by_tap(grad, field, kernel, dilation, size)
     else:
         grad_kernel = _kernel_gradient(phases, split(field, kernel, dilation, size), kernel)
     if kernel.shape[2] == 1:
-        return _spread_in_planes(grad, turned, dilation, size), grad_kernel
+        return _convolved_in_planes(grad, turned, dilation, size), grad_kernel
     return join(_convolve(phases, turned), kernel, dilation, size), grad_kernel
 
 
-def _spread_in_planes(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
-    """spread, for a kernel that joins no slices."""
+def _convolved_in_planes(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+    """The dilated depthwise convolution by a kernel that joins no slices."""
     planes = field.reshape(-1, *size[1:], len(kernel)).permute(0, 3, 1, 2)
     padding = [dilation * (k // 2) for k in kernel.shape[3:]]
     out = F.conv2d(planes, kernel[:, :, 0], None, 1, padding, dilation, len(kernel))

@@ -24,12 +24,12 @@ ROWS_PER_SUM = 32
 """Rows that one program of the weight gradient adds up."""
 
 
-def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
+def convolved(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
     """The dilated depthwise convolution of a field, of its shape."""
     out = torch.empty_like(field)
     tile = _Tile(field, size, VALUES)
     grid = (size[0] * size[1] * tile.pieces, tile.channel_blocks, len(field))
-    _spread[grid](
+    _convolve[grid](
         *(field, _taps_first(kernel, tile.dtype), out, *size, field.shape[2], dilation, *kernel.shape[2:]),
         *(tile.across, tile.block, tile.even, tile.full, tile.sum),
         num_warps=tile.warps,
@@ -37,10 +37,10 @@ def spread(field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) ->
     return out
 
 
-def spread_backward(
+def convolved_backward(
     grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of spread's field and kernel from that of its result."""
+    """The gradients of the convolution's field and kernel from that of its result."""
     n, _, channels = grad.shape
     tile = _Tile(field, size, VALUES // 4)
     parts = triton.cdiv(size[0] * size[1], ROWS_PER_SUM)
@@ -53,7 +53,7 @@ def spread_backward(
         num_warps=tile.warps,
     )
     grad_kernel = sums.sum((0, 1)).t().reshape(kernel.shape).to(kernel.dtype)
-    return spread(grad, kernel.flip(2, 3, 4), dilation, size), grad_kernel
+    return convolved(grad, kernel.flip(2, 3, 4), dilation, size), grad_kernel
 
 
 class _Tile:
@@ -87,7 +87,7 @@ def _wide(value, sum_type: tl.constexpr):
 
 
 @triton.jit
-def _spread(
+def _convolve(
     field,
     kernel,
     out,

@@ -70,7 +70,7 @@ class Field:
         """Eq. 2: u (n, P, Ca). The scales D_d v, each (n, P, Ca), are added to kept if they are wanted."""
         u = self.scratch("u", *v.shape).copy_(self.fuse_bias)
         for dilation, kernel, phi in self.branches:
-            scale = _within_range(self.depthwise.spread(v, kernel, dilation, self.size))
+            scale = _within_range(self.depthwise.convolved(v, kernel, dilation, self.size))
             u.baddbmm_(scale, _batched(phi.t(), v))
             if kept is not None:
                 kept.append(scale)
@@ -133,7 +133,7 @@ class Field:
             grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(phi), len(phi))
             grad_phi += torch.bmm(grad_u.transpose(1, 2), scales.pop(0)).sum(0)
             grad_scale = torch.bmm(grad_u, _batched(phi, grad_u), out=self.scratch("grad_scale", *v.shape))
-            to_v, to_kernel = self.depthwise.spread_backward(grad_scale, v, kernel, dilation, self.size)
+            to_v, to_kernel = self.depthwise.convolved_backward(grad_scale, v, kernel, dilation, self.size)
             grad_v += to_v
             grads[f"branches.{m}.weight"] += to_kernel.view_as(grads[f"branches.{m}.weight"])
         torch.ops.aten.threshold_backward.grad_input(grad_v, v, 0, grad_input=grad_v)
@@ -144,7 +144,7 @@ class Field:
 
 
 def _depthwise(device: torch.device) -> Any:
-    """The module whose spread and spread_backward are for this device; Triton, which not every torch has, late."""
+    """The module that convolves on this device; Triton's, which not every torch has, is imported on GPUs alone."""
     if device.type == "cpu":
         return depthwise_cpu
     from nnunet_prosma.fast import depthwise_gpu

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     setting = made(options, path)
     if options.status:
         return show_status(setting, as_json=options.json)
-    from nnunet_prosma.study.conduct import collect_to, make_table, train
+    from nnunet_prosma.study.steps import collect_to, make_table, train
 
     if options.collect:
         collect_to(setting, options.collect.absolute())

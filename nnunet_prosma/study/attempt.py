@@ -17,7 +17,7 @@ from nnunet_prosma.host.progress import progress_of
 from nnunet_prosma.host.saving import LEAD, MINUTES, STOPPED
 from nnunet_prosma.host.train import START
 from nnunet_prosma.study import slurm
-from nnunet_prosma.study.lock import Lock, sole
+from nnunet_prosma.study.lock import Lock, held_alone
 from nnunet_prosma.study.record import Attempt, Record, read_record, write_record
 from nnunet_prosma.study.runs import Run, command, state
 from nnunet_prosma.study.setting import Setting
@@ -36,7 +36,7 @@ def attempt(
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Attempt:
     """Takes the run as far as it gets; what it came to is in the attempt that is returned and on record."""
-    with sole(lock_of(setting, run), run.title) as lock:
+    with held_alone(lock_of(setting, run), run.title) as lock:
         record = read_record(setting.output, run.key)
         record.row, record.fold, record.repeat = run.arm.row, run.fold, run.repeat
         how = state(run, setting.study, record.validated)

@@ -46,7 +46,7 @@ class Lock:
 
 
 @contextmanager
-def sole(path: Path, what: str) -> Iterator[Lock]:
+def held_alone(path: Path, what: str) -> Iterator[Lock]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = Lock(path)
     own = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

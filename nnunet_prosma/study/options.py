@@ -44,11 +44,11 @@ def parser() -> argparse.ArgumentParser:
     there.add_argument("--parallel", metavar="N", type=whole(1), help="tasks at once; default: as many as Slurm starts")
     there.add_argument("--resubmit", metavar="N", type=whole(0), default=2, help="times that what died starts again")
     there.add_argument("--follow-up", metavar="N", type=whole(0), help="what the job for the table calls")
-    look = parser.add_argument_group("to look")
-    look.add_argument("--status", action="store_true", help="how far each run is; nothing is started")
-    look.add_argument("--json", action="store_true", help="--status as JSON")
-    look.add_argument("--collect", metavar="DIR", type=Path, help="add what is finished to DIR, without checkpoints")
-    look.add_argument("--no-training", action="store_true", help="the table of what is finished")
+    looking = parser.add_argument_group("to look")
+    looking.add_argument("--status", action="store_true", help="how far each run is; nothing is started")
+    looking.add_argument("--json", action="store_true", help="--status as JSON")
+    looking.add_argument("--collect", metavar="DIR", type=Path, help="add what is finished to DIR, without checkpoints")
+    looking.add_argument("--no-training", action="store_true", help="the table of what is finished")
     add_quiet(parser)
     return parser
 

@@ -64,7 +64,7 @@ def results(study: Study, finished: Sequence[Run], scores: Scores) -> Iterator[s
             for name in ("iou", "f1"):
                 of_label = {run: scores[run.key].get(study.label, {}).get(pooling) for run in own}
                 known = {run: getattr(score, name) for run, score in of_label.items() if score is not None}
-                cells.append(mean_and_spread({run: 100 * v for run, v in known.items() if v is not None}, study))
+                cells.append(mean_and_deviation({run: 100 * v for run, v in known.items() if v is not None}, study))
         folds = ", ".join(str(fold) for fold in study.folds if any(run.fold == fold for run in own)) or "–"
         lines.append([arm.row, *cells, folds if study.repeats is None else f"{folds}: {len(own)} trainings"])
     yield "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -80,20 +80,20 @@ def results(study: Study, finished: Sequence[Run], scores: Scores) -> Iterator[s
     )
 
 
-def mean_and_spread(values: Mapping[Run, float], study: Study) -> str:
+def mean_and_deviation(values: Mapping[Run, float], study: Study) -> str:
     if not values:
         return "–"
     of_fold = [[v for run, v in values.items() if run.fold == fold] for fold in study.folds]
     folds = [statistics.mean(of) for of in of_fold if of]
-    text = f"{statistics.mean(folds):.2f}{spread(folds)}"
+    text = f"{statistics.mean(folds):.2f}{deviation(folds)}"
     if study.repeats is None:
         return text
     of_repeat = [[v for run, v in values.items() if run.repeat == r] for r in range(1, study.repeats + 1)]
     repeats = [statistics.mean(of) for of in of_repeat if len(of) == len(study.folds)]
-    return f"{text} ({spread(repeats).strip()})" if len(repeats) > 1 else text
+    return f"{text} ({deviation(repeats).strip()})" if len(repeats) > 1 else text
 
 
-def spread(values: Sequence[float]) -> str:
+def deviation(values: Sequence[float]) -> str:
     return f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
 
 

@@ -26,14 +26,14 @@ def bare(network: nn.Module) -> Any:
         network = inner
 
 
-def observe(network: Any, image: Tensor, look: Callable[[int, GateFields], None]) -> Any:
-    """What a gated network (not wrapped) answers to an image; meanwhile look is given each gate's number and fields.
+def observe(network: Any, image: Tensor, watcher: Callable[[int, GateFields], None]) -> Any:
+    """What a gated network (not wrapped) answers to an image; meanwhile watcher is given each gate's number and fields.
 
     The answer is the one that nobody's looking gives: the fields are computed beside it.
     """
     decoder: GatedDecoder = network.decoder
     gates: Any = decoder.gates
-    return decoder.decode(network.encode(image), lambda s, skip, signal: look(s, gates[s].fields(skip, signal)))
+    return decoder.decode(network.encode(image), lambda s, skip, signal: watcher(s, gates[s].fields(skip, signal)))
 
 
 def summarise(fields: GateFields) -> dict[str, float]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.report.drawing import INK, MUTED, PAPER, STYLE, shorten
-from nnunet_prosma.watch.record import Record, Row, state
+from nnunet_prosma.watch.record import GateEpoch, Record, state
 
 PANEL_WIDTH, PANEL_HEIGHT = 6.2, 1.75
 DPI = 100
@@ -104,7 +104,7 @@ def _curves(axes: Axes, panel: Panel, record: Record, count: int) -> None:
     axes.locator_params(axis="y", nbins=4)
 
 
-def _mark(axes: Axes, rows: Sequence[Row], ink: Any) -> None:
+def _mark(axes: Axes, rows: Sequence[GateEpoch], ink: Any) -> None:
     """The last epoch of a gate that is dead or idle now."""
     if (now := state(rows)) and now != "NaN":  # which has no place in the picture
         last = rows[-1]

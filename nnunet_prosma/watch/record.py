@@ -38,7 +38,7 @@ SATURATED = 0.5
 
 
 @dataclass(frozen=True)
-class Row:
+class GateEpoch:
     """values: by column, those that this kind of gate has."""
 
     epoch: int
@@ -55,9 +55,9 @@ class Row:
 class Record:
     """In the order of epochs, and within one from the coarsest gate to the finest."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[GateEpoch] = field(default_factory=list)
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[GateEpoch]) -> None:
         """Those of an epoch; what is there of it already, or of a later one, is dropped."""
         new = list(rows)
         self.rows = [row for row in self.rows if row.epoch < new[0].epoch] + new if new else self.rows
@@ -69,7 +69,7 @@ class Record:
     def gates(self) -> list[int]:
         return sorted({row.gate for row in self.rows})
 
-    def of(self, gate: int) -> list[Row]:
+    def of(self, gate: int) -> list[GateEpoch]:
         return [row for row in self.rows if row.gate == gate]
 
     def write(self, path: Path) -> None:
@@ -94,13 +94,13 @@ def read(path: Path) -> Record:
                 added = ADDED if any(line.get(name) is not None for name in ADDED) else ()  # 0.1 wrote none
                 values = {name: float(line[name]) for name in (*STATISTICS, *added) if line[name] != ""}
                 gate = int(line["gate"].removeprefix("gates."))
-                rows.append(Row(int(line["epoch"]), gate, line["stride"], values))
+                rows.append(GateEpoch(int(line["epoch"]), gate, line["stride"], values))
             except (ValueError, TypeError, AttributeError):
                 raise ValueError(f"line {number} is cut off or damaged") from None
     return Record(rows)
 
 
-def taken_up(folder: Path, epoch: int) -> tuple[Record, str | None]:
+def resumed_record(folder: Path, epoch: int) -> tuple[Record, str | None]:
     """The record in a fold's folder up to this epoch, and what must be said of it.
 
     One that cannot be read is put aside, not lost.
@@ -120,7 +120,7 @@ def taken_up(folder: Path, epoch: int) -> tuple[Record, str | None]:
     return record, None
 
 
-def state(rows: Sequence[Row]) -> str | None:
+def state(rows: Sequence[GateEpoch]) -> str | None:
     """ "NaN" if a value of a gate's last row is that; "dead" or "idle" if its last EPOCHS rows all are; else None."""
     if rows and has_nan(rows[-1]):
         return "NaN"
@@ -133,11 +133,11 @@ def state(rows: Sequence[Row]) -> str | None:
     return "idle" if max(zeros) < IDLE else None
 
 
-def has_nan(row: Row) -> bool:
+def has_nan(row: GateEpoch) -> bool:
     return any(isnan(value) for value in row.values.values())
 
 
-def is_saturated(rows: Sequence[Row]) -> bool:
+def is_saturated(rows: Sequence[GateEpoch]) -> bool:
     """Whether the last EPOCHS rows of a gate all are; what removal="hard" sets to zero does not count."""
     last = rows[-EPOCHS:]
     shares = [row.values["psi_low"] + row.values["psi_high"] for row in last if "psi_low" in row.values]
@@ -164,7 +164,7 @@ def changes(record: Record, norm: str, nan_weight: str | None = None) -> list[st
     return ([nan_sentence(record, broken, nan_weight)] if broken else []) + said
 
 
-def nan_sentence(record: Record, broken: Sequence[Row], weight: str | None) -> str:
+def nan_sentence(record: Record, broken: Sequence[GateEpoch], weight: str | None) -> str:
     """Since when: the first epoch of those without a break."""
     since = broken[0].epoch
     for row in reversed(record.of(broken[0].gate)):
@@ -184,7 +184,7 @@ def nan_sentence(record: Record, broken: Sequence[Row], weight: str | None) -> s
     )
 
 
-def saturated(row: Row, norm: str) -> str:
+def saturated(row: GateEpoch, norm: str) -> str:
     other = "" if norm == "instance" else '; norm="instance" makes u independent of the scale of its input'
     return (
         f"WARNING: {row.name} (stride {row.stride}) is saturated: for {EPOCHS} epochs psi was below {LOW} or above "
@@ -193,7 +193,7 @@ def saturated(row: Row, norm: str) -> str:
     )
 
 
-def sentence(row: Row, before: str | None, now: str | None, norm: str) -> str:
+def sentence(row: GateEpoch, before: str | None, now: str | None, norm: str) -> str:
     what = f"{row.name} (stride {row.stride})"
     if "zeros" not in row.values:
         return f"{what} is no longer {before}."
