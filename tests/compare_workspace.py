@@ -16,6 +16,12 @@ ARCHITECTURE = {
 }
 
 
+def status_of(report: Path) -> int:
+    """The exit status that a written report asks for: 1 where each of its verdicts is that there can be none."""
+    verdicts = json.loads((report / "summary.json").read_text())["verdicts"].values()
+    return int(all("no conclusion" in verdict["sentence"] for verdict in verdicts))
+
+
 def plans(**changes: Any) -> dict[str, Any]:
     return {
         "dataset_name": "Dataset009_Toy",

@@ -68,9 +68,9 @@ def test_a_damaged_manifest_is_named(bundle, content):
 
 
 def test_a_manifest_of_a_later_format_is_not_guessed_at(bundle):
-    later = json.loads((bundle / "manifest.json").read_text()) | {"format": 2}
+    later = json.loads((bundle / "manifest.json").read_text()) | {"format": 3}
     (bundle / "manifest.json").write_text(json.dumps(later))
-    with pytest.raises(InputError, match="of format 2, and this version reads format 1"):
+    with pytest.raises(InputError, match="of format 3, and this version reads formats 1 and 2"):
         read_manifest(bundle)
 
 

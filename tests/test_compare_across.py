@@ -1,10 +1,11 @@
 """Several data sets in one report, against statsmodels' meta-analysis and by the command line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from compare_workspace import counts, write_run
+from compare_workspace import counts, status_of, write_run
 from statsmodels.stats.meta_analysis import combine_effects
 
 from nnunet_prosma.command import main
@@ -62,7 +63,7 @@ def report(root, dataset, shift, seed, cases=20):
         (folder / "plans.json").write_text(json.dumps({**plans, "dataset_name": dataset}))
         folders.append(str(folder))
     output = root / f"report_{dataset}"
-    assert main(["compare", "--folders", *folders, "--tables-only", "-o", str(output)]) == 0
+    assert main(["compare", "--folders", *folders, "--tables-only", "-o", str(output)]) == status_of(output)
     return output
 
 
@@ -84,6 +85,23 @@ def test_a_page_over_data_sets_has_their_estimates_and_says_that_they_are_few(tm
     assert found["shares"]["data sets"] + found["shares"]["cases"] == pytest.approx(1)
     assert (tmp_path / "all" / "figures" / "forest_1.png").is_file()
     assert "Dataset002_Y" in (tmp_path / "all" / "report.html").read_text()
+
+
+def test_a_studys_folder_stands_for_its_report_and_that_over_all_repeats_goes_first(tmp_path, capsys):
+    first, second = report(tmp_path, "Dataset001_X", 0.02, 0), report(tmp_path, "Dataset002_Y", 0.03, 1)
+    alone, repeated = tmp_path / "alone" / "compare", tmp_path / "repeated" / "compare"
+    (alone / "cache").mkdir(parents=True)
+    shutil.copytree(first, alone / "folds_0_1")
+    for name in ("repeat_1_folds_0_1", "all_repeats_folds_0_1"):
+        shutil.copytree(second, repeated / name)
+    named = ["--across", str(alone.parent), str(repeated.parent), "--tables-only", "-o", str(tmp_path / "all")]
+    assert main(["compare", *named]) == 0
+    found = json.loads((tmp_path / "all" / "across.json").read_text())["comparisons"][0]["data_sets"]
+    assert [d["name"] for d in found] == ["Dataset001_X", "Dataset002_Y"]
+    capsys.readouterr()
+    shutil.copytree(first, alone / "fold_0")
+    assert main(["compare", *named]) == 2
+    assert "holds 2 reports (fold_0, folds_0_1), and --across takes one a data set: name one" in capsys.readouterr().err
 
 
 def test_reports_that_do_not_belong_together_are_refused(tmp_path, capsys):

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from compare_workspace import counts, write_mask, write_run
+from compare_workspace import counts, status_of, write_mask, write_run
 from nnunetv2.evaluation.evaluate_predictions import compute_metrics
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
@@ -50,7 +50,7 @@ def compare(root, truths, answers, labels, *arguments, ending=".nii.gz", spacing
             for file in (folder / "plans.json", folder / "dataset.json", place / "summary.json"):
                 file.write_text(file.read_text().replace(".nii.gz", ending).replace("SimpleITKIO", "NaturalImage2DIO"))
     named = ["--folders", *map(str, folders), "-o", str(root / "report"), "--workers", "1"]
-    assert main(["compare", *named, *arguments]) == 0
+    assert main(["compare", *named, *arguments]) == status_of(root / "report")
     lines = csv.DictReader((root / "report" / "cases.csv").read_text().splitlines())
     return {(line["case"], line["label"], line["run"]): line for line in lines}
 
@@ -223,7 +223,7 @@ def test_the_mean_over_labels_is_over_the_labels_that_a_case_has(tmp_path):
     first = write_run(tmp_path, "A", {"0": {"x": both, "y": one}})
     second = write_run(tmp_path, "B", {"0": {"x": both, "y": one}})
     named = ["--folders", str(first), str(second), "-o", str(tmp_path / "report"), "--tables-only"]
-    assert main(["compare", *named]) == 0
+    assert main(["compare", *named]) == status_of(tmp_path / "report")
     _, mean = summary(tmp_path, "dice", "mean over labels")
     assert mean["baseline_values"]["mean"] == pytest.approx((0.7 + 0.5) / 2)
     _, tumour = summary(tmp_path, "dice", "tumour")

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from compare_workspace import LABELS, counts, write_run
+from compare_workspace import LABELS, counts, status_of, write_run
 
 from nnunet_prosma.command import main
 from nnunet_prosma.compare.fairness import some
@@ -21,7 +21,10 @@ def _no_plots(monkeypatch):
 
 @pytest.fixture
 def compare(tmp_path, capsys):
-    """Compares a baseline with a run that differs from it in what is given; (status, printed, summary.json)."""
+    """Compares a baseline with a run that differs from it in what is given; (status, printed, summary.json).
+
+    The status is 0 where there is a report; that its own is 1 where that has no conclusion is seen here.
+    """
 
     def call(folds=FOLDS, *arguments, baseline=None, **differences):
         first = write_run(tmp_path, "nnUNetTrainer", **{"folds": FOLDS, **(baseline or {})})
@@ -30,6 +33,9 @@ def compare(tmp_path, capsys):
         status = main(["compare", *named, *arguments])
         printed = capsys.readouterr()
         summary = tmp_path / "report" / "summary.json"
+        if status != 2:
+            assert status == status_of(tmp_path / "report")
+            return 0, printed.err or printed.out, json.loads(summary.read_text())
         return status, printed.err or printed.out, json.loads(summary.read_text()) if summary.is_file() else None
 
     return call

@@ -1,10 +1,12 @@
 """Predictions of any tool on a test set, measured by nnU-Net, through the command line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from compare_workspace import write_mask
+import SimpleITK as sitk  # noqa: N813
+from compare_workspace import status_of, write_mask
 
 from nnunet_prosma.command import main
 from nnunet_prosma.compare.pictures import read_image, read_masks
@@ -34,7 +36,9 @@ def made(tmp_path_factory):
 
 
 def compared(root, *arguments, status=0):
-    assert main(["compare", *map(str, arguments), "-np", "1", "-o", str(root / "report")]) == status
+    assert main(["compare", *map(str, arguments), "-np", "1", "-o", str(root / "report")]) == (
+        status or status_of(root / "report")
+    )
     return json.loads((root / "report" / "summary.json").read_text())
 
 
@@ -98,4 +102,17 @@ def test_pictures_show_the_predictions_also_where_raw_data_are_at_hand(made, tmp
     assert truth.shape == (4, 8, 8)
     assert (a == truth).all()
     assert np.argwhere(b != truth).tolist() == [[1, 1, 1]]
-    assert read_image(runs[0], "c0", truth.shape) is None
+    where = made / "raw" / "labelsTs" / "c0.nii.gz"
+    assert read_image(runs[0], "c0", where, truth.shape) is None
+
+
+def test_the_image_of_a_test_case_is_found_beside_the_folder_of_its_truth(made, tmp_path):
+    raw = shutil.copytree(made, tmp_path / "copy") / "raw"
+    runs = read_predictions([tmp_path / "copy" / "A", tmp_path / "copy" / "B"], raw / "labelsTs", None, 1)
+    values = np.arange(4 * 8 * 8, dtype=np.float32).reshape(4, 8, 8)
+    (raw / "imagesTs").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(raw / "imagesTs" / "c0_0000.nii.gz"))
+    shown = read_image(runs[0], "c0", raw / "labelsTs" / "c0.nii.gz", values.shape)
+    assert shown is not None
+    assert (np.diff(shown.ravel()) >= 0).all()
+    assert shown[0, 0, 0] < 0.1 < 0.9 < shown[-1, -1, -1]

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
-from compare_workspace import counts, random_run, write_run
+from compare_workspace import counts, random_run, status_of, write_run
 
 from nnunet_prosma.command import main
 from nnunet_prosma.report.drawing import for_page
@@ -14,7 +14,7 @@ from nnunet_prosma.report.drawing import for_page
 
 def report(root, *runs, arguments=()):
     named = ["--folders", *map(str, runs), "-o", str(root / "report"), "--no-images"]
-    assert main(["compare", *named, *arguments]) == 0
+    assert main(["compare", *named, *arguments]) == status_of(root / "report")
     return root / "report"
 
 

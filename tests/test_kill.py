@@ -64,7 +64,7 @@ def comparison(tmp_path):
         write_run(
             tmp_path / "runs",
             trainer,
-            {"0": {f"case{n}": {1: counts(dice + n / 50), 2: counts(0.5)} for n in range(6)}},
+            {"0": {f"case{n}": {1: counts(dice + n / 50), 2: counts(0.5)} for n in range(12)}},
         )
     folders = sorted((tmp_path / "runs").glob("nnUNetTrainer*"))
     return ["compare", "--folders", *folders, "-o", tmp_path / "out" / "report", "--tables-only", "--no-images"]

@@ -1,6 +1,7 @@
 """The look of all pages: contrast, sorting, printing; and what the first lines of a comparison say."""
 
 import re
+import shutil
 import subprocess
 from importlib import resources
 
@@ -104,6 +105,25 @@ def test_latex_runs_no_command_of_a_name():
     text = booktabs(["a", "b"], [("one", [["x & y", "2"]])], "c")
     assert [line for line in text.splitlines() if "x" in line] == [r"x \& y & 2 \\"]
     assert re.findall(r"\\(\w*rule)", text) == ["toprule", "midrule", "bottomrule"]
+
+
+def test_every_character_that_latex_takes_for_a_command_is_set_as_itself(tmp_path):
+    """By pdflatex too, where there is one."""
+    given = "\\ & % $ # _ { } ~ ^ < > | \" ' - − ± –"
+    shown = (
+        r"\textbackslash{} \& \% \$ \# \_ \{ \} \textasciitilde{} \textasciicircum{} $<$ $>$ | "
+        "\" ' - $-$ $\\pm$ --"
+    )
+    assert latex(given).replace("$|$", "|") == shown
+    if shutil.which("pdflatex") is None:
+        return
+    table = booktabs([given, "b"], [(given, [[given, given]])], given)
+    document = r"\documentclass{article}\usepackage{booktabs}\begin{document}" + table + r"\end{document}"
+    (tmp_path / "t.tex").write_text(document)
+    said = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True
+    )
+    assert said.returncode == 0, said.stdout[-2000:]
 
 
 def test_the_papers_table_has_a_row_for_each_label_and_metric(report):

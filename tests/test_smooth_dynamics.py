@@ -1,9 +1,11 @@
 """Smoothing of one case: in millimetres, by class, with volumes, in a box and in pieces."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from nnunet_prosma.smooth.dynamics import Prior, smooth
 from nnunet_prosma.std import std_softmax
@@ -111,3 +113,31 @@ def test_noise_goes_and_the_disc_stays():
     before, after = p.argmax(0), smooth(p, (1, 1), {1: Prior(1.0, 1.5)}).argmax(0)
     wrong = [(answer != truth).sum() for answer in (before, after)]
     assert wrong[1] < 0.25 * wrong[0]
+
+
+def _energy(p, u, spacing, priors, eps):
+    """-<u, log p> + eps <u, log u> + sum_i lam_i <u_i, k_i * (1 - u_i)>, k by scipy, zeros outside of the image."""
+
+    def blurred(field, sigma_mm):
+        for axis, mm in enumerate(spacing):
+            field = gaussian_filter1d(field, sigma_mm / mm, axis=axis, mode="constant", truncate=4.0)
+        return field
+
+    u, p = u.astype(float), p.astype(float)
+    length = sum(lam * (u[i] * blurred(1 - u[i], sigma)).sum() for i, (lam, sigma) in enumerate(priors))
+    return (-u * np.log(p) + eps * u * np.log(np.maximum(u, 1e-300))).sum() + length
+
+
+@pytest.mark.parametrize("eps", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("lams", [(0.8, 0.0), (0.3, 1.5), (2.0, 2.0)])
+def test_no_step_raises_the_energy_where_each_class_has_a_prior_of_its_own(lams, eps, monkeypatch):
+    """The background has the largest lam, with its sigma."""
+    monkeypatch.setattr("nnunet_prosma.smooth.dynamics.MARGIN", 1e6)
+    p, spacing, sigmas = np.maximum(_noisy(18, 20, sharp=1.5), 1e-6), (1.0, 0.8), (1.25, 1.0)
+    asked = {i + 1: Prior(lam, sigma) for i, (lam, sigma) in enumerate(zip(lams, sigmas, strict=True))}
+    strongest = int(np.argmax(lams))
+    priors = [(lams[strongest], sigmas[strongest]), *zip(lams, sigmas, strict=True)]
+    steps = [smooth(p, spacing, asked, eps=eps, iterations=n) for n in range(1, 9)]
+    found = [_energy(p, u, spacing, priors, eps) for u in steps]
+    assert found[0] - found[-1] > 1e-4 * abs(found[0])
+    assert all(after <= before + 1e-5 * abs(before) for before, after in pairwise(found))

@@ -50,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         help="nnU-Net's postprocessing.pkl; default: find_best_configuration's",
     )
+    parser.add_argument(
+        "--smooth", metavar="SMOOTH.json", type=Path, help="what nnunet-prosma smooth fit wrote; predict applies it"
+    )
     parser.add_argument("--licence", help="of the weights, for the model card")
     parser.add_argument("--intended", help="what the model is for, for the model card")
     parser.add_argument("--not-for", help="what it is not for, for the model card")
@@ -63,9 +66,12 @@ def main(arguments: Sequence[str]) -> int:
     if options.output.exists():
         raise InputError(f"-o {options.output} is there already: a bundle is never changed, so name another folder")
     from nnunet_prosma.bundle.models import find_models
+    from nnunet_prosma.bundle.smoothing import refuse_others
     from nnunet_prosma.files import folder_made_whole
 
     models = find_models(model_folders(options), options.folds, options.chk)
+    if options.smooth is not None:
+        refuse_others(options.smooth, models)
     with folder_made_whole(options.output) as folder:
         manifest = fill(folder, models, options)
     size = sum(file["bytes"] for file in manifest["files"].values())
@@ -103,6 +109,7 @@ def fill(folder: Path, models: "Sequence[Chosen]", options: argparse.Namespace) 
     from nnunet_prosma.bundle.model_card import NAME, Told, model_card
     from nnunet_prosma.bundle.postprocessing import read_pickle
     from nnunet_prosma.bundle.requirements import closure, write_requirements
+    from nnunet_prosma.bundle.smoothing import take_smoothing
     from nnunet_prosma.bundle.wheel import take_wheel
 
     versions = closure()
@@ -116,6 +123,7 @@ def fill(folder: Path, models: "Sequence[Chosen]", options: argparse.Namespace) 
         "models": entries,
         "postprocessing": [] if pickled is None else read_pickle(pickled),
         "postprocessing_from": None if pickled is None else f"{pickled.parent.name}/{pickled.name}",
+        "smoothing": None if options.smooth is None else take_smoothing(options.smooth, folder),
         "python": python,
         "versions": {name: versions[name] for name in SHOWN},
         "made": datetime.now(timezone.utc).date().isoformat(),

@@ -17,6 +17,8 @@ from nnunet_prosma.host.check import checked
 
 NAME = "manifest.json"
 FORMAT = 1
+WITH_SMOOTHING = 2
+"""Versions that know no smoothing refuse such a bundle, and do not leave it out unseen."""
 
 
 class File(Struct):
@@ -43,6 +45,8 @@ class Manifest(Struct):
     files: dict[str, File]
     models: list[BundledModel]
     postprocessing: list[Step] = []
+    smoothing: str | None = None
+    """The file that says how, which stands beside the manifest."""
     python: str = ""
     versions: dict[str, str] = {}
 
@@ -50,6 +54,8 @@ class Manifest(Struct):
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
             raise ValueError("`models` must name each model once")
+        if self.smoothing is not None and self.smoothing not in self.files:
+            raise ValueError("`smoothing` must be a file of the bundle")
         for version in self.versions.values():
             try:
                 Version(version)
@@ -60,7 +66,8 @@ class Manifest(Struct):
 def write_manifest(bundle: Path, content: dict[str, Any]) -> None:
     """content, and the size and sha256 of each file that the folder now holds."""
     files = {name: {"bytes": (bundle / name).stat().st_size, "sha256": sha256(bundle / name)} for name in held(bundle)}
-    manifest = {"format": FORMAT, **content, "files": files}
+    written_as = WITH_SMOOTHING if content.get("smoothing") else FORMAT
+    manifest = {"format": written_as, **content, "files": files}
     (bundle / NAME).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n")
 
 
@@ -74,8 +81,10 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
         written_as = manifest["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path} is damaged: copy the bundle again from where it was made") from None
-    if written_as != FORMAT:
-        raise InputError(f"{path} is of format {written_as}, and this version reads format {FORMAT}")
+    if written_as not in (FORMAT, WITH_SMOOTHING):
+        raise InputError(
+            f"{path} is of format {written_as}, and this version reads formats {FORMAT} and {WITH_SMOOTHING}"
+        )
     try:
         said = checked(manifest, Manifest, str(path))
     except InputError as error:

@@ -8,8 +8,10 @@ from typing import Any
 from nnunet_prosma.bundle import facts
 from nnunet_prosma.bundle.models import Chosen
 from nnunet_prosma.bundle.network import build, read_setup
+from nnunet_prosma.bundle.smoothing import about
 from nnunet_prosma.bundle.weights import FILE, read_weights
 from nnunet_prosma.host.fingerprint import read_fingerprint
+from nnunet_prosma.smooth.settings import read_smoothing
 
 NAME = "MODEL_CARD.md"
 GAP = "**GAP, fill in:** "
@@ -49,7 +51,7 @@ def model_card(
         lines += [f"## Model {model.trained.identifier}", "", *_training(model, entry), ""]
         lines += ["### Cross-validation", "", *_scores(model), ""]
         lines += ["### Gates", "", *_gates(bundle, model, entry), ""]
-    lines += ["## Prediction", "", *_prediction(models, manifest), ""]
+    lines += ["## Prediction", "", *_prediction(bundle, models, manifest), ""]
     return "\n".join(lines)
 
 
@@ -146,9 +148,11 @@ def _gates(bundle: Path, model: Chosen, entry: Mapping[str, Any]) -> Iterator[st
         yield f"  - {name}: {zero:.1%} of z exactly zero, psi {psi:.3f} on average"
 
 
-def _prediction(models: Sequence[Chosen], manifest: Mapping[str, Any]) -> Iterator[str]:
+def _prediction(bundle: Path, models: Sequence[Chosen], manifest: Mapping[str, Any]) -> Iterator[str]:
     if len(models) > 1:
         yield f"- Average of the probabilities of {len(models)} models, as nnUNetv2_ensemble takes it"
+    if manifest.get("smoothing"):
+        yield from about(read_smoothing(bundle / manifest["smoothing"]), [model.trained.identifier for model in models])
     steps = [f"{s['function']} {s['arguments']}" for s in manifest["postprocessing"]]
     if manifest["postprocessing_from"] is None:
         yield f"- {GAP}no postprocessing was found: nnUNetv2_find_best_configuration determines whether one helps"

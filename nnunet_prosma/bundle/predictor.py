@@ -17,9 +17,12 @@ from nnunetv2.postprocessing.remove_connected_components import apply_postproces
 from nnunet_prosma.bundle.class_by_class import segmentation_of
 from nnunet_prosma.bundle.network import build, read_setup
 from nnunet_prosma.bundle.postprocessing import steps
+from nnunet_prosma.bundle.smoothing import bundled_smoothing
 from nnunet_prosma.bundle.weights import FILE, STOCK, mirroring_axes
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.checkpoints import read_checkpoint, require_fit
+from nnunet_prosma.host.probabilities import soft_case
+from nnunet_prosma.smooth.case import smoothed
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class BundlePredictor:
     def __init__(self, bundle: Path, manifest: dict[str, Any], how: How) -> None:
         self.how = how
         self.members = [self._member(bundle / "models" / model["name"], model) for model in manifest["models"]]
+        first = manifest["models"][0]
+        self.setup = read_setup(bundle / "models" / first["name"], first["configuration"])
+        self.smoothing = bundled_smoothing(bundle, manifest, self.setup)
         self.postprocessing = steps(manifest["postprocessing"])
 
     def _member(self, folder: Path, model: dict[str, Any]) -> nnUNetPredictor:
@@ -90,16 +96,21 @@ class BundlePredictor:
         return [str(names[key]) for key in sorted(names, key=int)]
 
     def segment(self, image: np.ndarray, properties: dict[str, Any]) -> np.ndarray:
-        """Image (channels, z, y, x), as nnU-Net's readers give it with its properties -> labels (z, y, x)."""
-        if len(self.members) == 1:
+        """Image (channels, z, y, x), as nnU-Net's readers give it with its properties -> labels (z, y, x).
+
+        Smoothing comes first and postprocessing after it, as smooth fit judges them together.
+        """
+        if len(self.members) == 1 and self.smoothing is None:
             member = self.members[0]
             logits, known = self._logits(member, image, properties)
             segmentation = segmentation_of(
                 logits, member.plans_manager, member.configuration_manager, member.label_manager, known
             )
         else:
-            labels = self.members[0].label_manager
-            segmentation = np.asarray(labels.convert_probabilities_to_segmentation(self._average(image, properties)))
+            average, labels = self._average(image, properties), self.members[0].label_manager
+            segmentation = np.asarray(labels.convert_probabilities_to_segmentation(average))
+            if self.smoothing is not None:
+                segmentation = smoothed(soft_case("", average, segmentation, properties), self.setup, self.smoothing)
         return np.asarray(apply_postprocessing(segmentation, *self.postprocessing))
 
     def _average(self, image: np.ndarray, properties: dict[str, Any]) -> np.ndarray:

@@ -65,7 +65,7 @@ def read_reports(reports: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:
     if len(reports) < 2:
         raise InputError("--across needs at least two reports of nnunet-prosma compare")
     found = []
-    for report in reports:
+    for report in map(report_of, reports):
         path = report / "summary.json" if report.is_dir() else report
         content = read_json(path)
         if not {"statistics", "verdicts", "runs", "nnunet_prosma"} <= content.keys():
@@ -76,6 +76,20 @@ def read_reports(reports: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{twice} is in two reports: --across takes one report a data set")
     return [(name, content) for name, (_, content) in zip(names, found, strict=True)]
+
+
+def report_of(given: Path) -> Path:
+    """The report itself, or that of a study's folder: the one over all repeats where there are repeats."""
+    if not (given / "compare").is_dir() or (given / "summary.json").is_file():
+        return given
+    inside = sorted(path.parent for path in (given / "compare").glob("*/summary.json"))
+    over_all = [path for path in inside if path.name.startswith("all_repeats")]
+    chosen = over_all or inside
+    if len(chosen) != 1:
+        said = f"{len(chosen)} reports ({', '.join(path.name for path in chosen)})" if chosen else "no report"
+        more = "name one of them" if chosen else "finish the study first"
+        raise InputError(f"{given / 'compare'} holds {said}, and --across takes one a data set: {more}")
+    return chosen[0]
 
 
 def across(reports: Sequence[tuple[str, dict[str, Any]]]) -> list[Across]:

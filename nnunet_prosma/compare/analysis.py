@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nnunet_prosma.compare import unmeasured
 from nnunet_prosma.compare.arms import arms_of, collapse
-from nnunet_prosma.compare.badge import badge
+from nnunet_prosma.compare.badge import Badge, badges
 from nnunet_prosma.compare.clusters import clusters_of, note
 from nnunet_prosma.compare.cost import Cost, cost
 from nnunet_prosma.compare.empty import EmptyCounts, count_empty
@@ -45,6 +45,13 @@ class Analysis:
     costs: list[Cost]
     verdicts: dict[str, Verdict]
     settings: Mapping[str, object]
+    badges: Mapping[str, Badge]
+    """Of each run against the baseline."""
+
+    @property
+    def concluded(self) -> bool:
+        """Whether any verdict says more than that there can be none."""
+        return any(verdict.outcome != "no conclusion" for verdict in self.verdicts.values())
 
     @property
     def table(self) -> CaseTable:
@@ -91,11 +98,12 @@ def by_arm(loaded: Loaded) -> Loaded:
         return loaded
     first = [arm[0] for arm in arms]
     names = short_names([loaded.runs[i] for i in first])
+    arm_of = {loaded.runs[i].name: name for name, arm in zip(names, arms, strict=True) for i in arm}
     return Loaded(
         runs=[replace(loaded.runs[i], name=name) for i, name in zip(first, names, strict=True)],
         folds=loaded.folds,
         cases=[loaded.cases[i] for i in first],
-        findings=loaded.findings,
+        findings=[replace(f, run=arm_of.get(f.run, f.run) if f.run else None) for f in loaded.findings],
         table=collapse(loaded.table, arms, names),
         trainings=loaded.runs,
         unmeasured=loaded.unmeasured,
@@ -107,15 +115,17 @@ def analyse(
 ) -> Analysis:
     loaded = replace(loaded, findings=[*unmeasured.finding(loaded), *loaded.findings])
     rows = paired_rows(loaded.table, primary, seed)
-    after = " ".join(filter(None, [f"{badge(loaded.findings).text}.", unmeasured.sentence(loaded)]))
+    fair = badges(loaded.findings, loaded.table.runs)
+    after = {run: " ".join(filter(None, [f"{mark.text}.", unmeasured.sentence(loaded)])) for run, mark in fair.items()}
     found = [verdict(row, margins.get(row.metric.name)) for row in rows if row.primary]
     return Analysis(
         loaded=loaded,
         rows=rows,
         empty=count_empty(loaded.table),
         costs=[cost(run, loaded.folds) for run in loaded.runs],
-        verdicts={v.candidate: replace(v, sentence=f"{v.sentence} {after}") for v in found},
+        verdicts={v.candidate: replace(v, sentence=f"{v.sentence} {after[v.candidate]}") for v in found},
         settings=settings,
+        badges=fair,
     )
 
 

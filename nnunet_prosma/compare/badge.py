@@ -65,5 +65,11 @@ def badge(findings: Sequence[Finding]) -> Badge:
     return Badge("same", "Nothing that is recorded differs but the trainer")
 
 
+def badges(findings: Sequence[Finding], runs: Sequence[str]) -> dict[str, Badge]:
+    """Of each run against the baseline, which is the first: what differs between these two."""
+    baseline, *others = runs
+    return {run: badge([f for f in findings if f.run in (None, baseline, run)]) for run in others}
+
+
 def _topics(findings: Iterable[Finding]) -> str:
     return ", ".join(dict.fromkeys(f.about or QUESTION.get(f.kind, f.kind) for f in findings))

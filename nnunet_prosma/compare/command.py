@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["main", "parser"]
 
 CACHE = "cache/surfaces.jsonl"
+WITHOUT_CONCLUSION = 1
+"""The exit status where a report was written and each of its verdicts is that there can be none."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         for problem in problems:
             print(f"nnunet-prosma compare: {problem}", file=sys.stderr)
         raise InputError(f"the report is made, but {len(problems)} of the files that it asks for cannot be read")
-    return 0
+    return 0 if analysis.concluded else WITHOUT_CONCLUSION
 
 
 def over_data_sets(options: argparse.Namespace) -> int:

@@ -21,6 +21,8 @@ class Finding:
     error: bool = False
     allowed: bool = False
     about: str = ""
+    run: str | None = None
+    """The run that it is about, beside the baseline; None: all."""
 
 
 def judge(findings: Sequence[Finding], allowed: Sequence[str]) -> list[Finding]:
@@ -39,15 +41,16 @@ def compare_cases(names: Sequence[str], cases: Sequence[Mapping[str, Case]]) -> 
     for name, other in zip(names[1:], cases[1:], strict=True):
         first, baseline = cases[0], names[0]
         if only := sorted(first.keys() - other.keys()):
-            yield Finding("cases", f"{name} was not validated on {some(only)}, {baseline} was.", error=True)
+            yield Finding("cases", f"{name} was not validated on {some(only)}, {baseline} was.", error=True, run=name)
         if only := sorted(other.keys() - first.keys()):
-            yield Finding("cases", f"{baseline} was not validated on {some(only)}, {name} was.", error=True)
+            yield Finding("cases", f"{baseline} was not validated on {some(only)}, {name} was.", error=True, run=name)
         common = sorted(first.keys() & other.keys())
         if moved := [c for c in common if first[c].fold != other[c].fold]:
             yield Finding(
                 "cases",
                 f"{baseline} and {name} validated {some(moved)} in other folds, so with other training cases.",
                 error=True,
+                run=name,
             )
         if changed := [c for c in common if _truth(first[c], other[c]) != _truth(other[c], first[c])]:
             yield Finding(
@@ -55,6 +58,7 @@ def compare_cases(names: Sequence[str], cases: Sequence[Mapping[str, Case]]) -> 
                 f"The ground truth of {some(changed)} changed between the validations of {baseline} and {name}: "
                 f"validate again with nnUNetv2_train --val.",
                 error=True,
+                run=name,
             )
 
 
@@ -70,7 +74,7 @@ def lacking(
                     "labels",
                     f"The summary of {name} lacks the label {label} in {some(absent)}: validate again with "
                     f"nnUNetv2_train --val. If it is allowed, the label is left out for all runs.",
-                    error=True,
+                    error=True,  # and so about all pairs
                 )
 
 

@@ -71,7 +71,7 @@ def trainings(analysis: Analysis) -> Section:
     header = ("run", "trainings", "mean", "SD between trainings", "SD between cases", "error of the difference")
     text = (
         "Each run was trained several times. Its value in a case is the mean over them; intervals and tests hold for "
-        "cases and trainings together (Student's t, cases and trainings crossed, Satterthwaite's degrees of freedom)."
+        "cases and trainings together: the half widths of Student's t of each are added as squares."
     )
     return Section("Trainings", [text], tables=[Table("Run-to-run and case-to-case spread", header, rows)])
 

@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="REPORT",
-        help="one page over reports of this command, a data set each",
+        help="one page over reports of this command, or over the folders of studies, a data set each",
     )
     add("-o", "--output", type=Path, required=True, metavar="REPORT", help="folder for the report")
     add("-p", "--plans", nargs="+", metavar="PLANS", default=["nnUNetPlans"], help="plans name: one, or one each")

@@ -61,8 +61,8 @@ def _picture(analysis: Analysis, picture: Picture) -> Picture:
         return replace(picture, about=f"{about} No picture: {error}", problem=f"{name} has no picture: {error}")
     image, problem = None, ""
     try:
-        image = read_image(runs[0], name, masks.volumes[0].shape)
-        missing = "" if image is not None else " The image itself was not found in nnUNet_raw."
+        image = read_image(runs[0], name, cases[0].truth, masks.volumes[0].shape)
+        missing = "" if image is not None else " The image was not found in nnUNet_raw or beside the truth."
     except InputError as error:
         missing = f" The image itself cannot be shown: {error}."
         problem = f"{name} has a picture without its image: {error}"
@@ -93,22 +93,36 @@ def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> Masks:
     return Masks(volumes, ignored, view)
 
 
-def read_image(run: Run, case: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The raw image in greys or colours, None if it is not there; one that is not whole is an InputError."""
-    raw = optional_folder("nnUNet_raw")
-    if raw is None:
-        return None
+def files_of(run: Run, case: str, truth: Path) -> list[Path]:
+    """All channels of the case's image: where nnUNet_raw has it, or in the folder beside that of the truth."""
     described = run.described if isinstance(run, Predictions) else run.setup.dataset
-    first, *more = (raw / run.dataset / os.path.expandvars(file) for file in described.files_of(case))
-    if not more:
-        ending = f"_0000{run.file_ending}"
-        stem = glob.escape(first.name.removesuffix(ending))
-        more = sorted(set(first.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{run.file_ending}")) - {first})
-    if not first.is_file():
+    raw, ending, first = optional_folder("nnUNet_raw"), run.file_ending, f"{case}_0000{run.file_ending}"
+    places = []
+    if raw is not None:
+        listed = [raw / run.dataset / os.path.expandvars(file) for file in described.files_of(case)]
+        if len(listed) > 1 and listed[0].is_file():
+            return listed
+        places += [listed[0], raw / run.dataset / "imagesTs" / first]
+    beside = truth.parent.parent  # of labelsTs: imagesTs
+    places += [
+        beside / name / first for name in (truth.parent.name.replace("labels", "images"), "imagesTs", "imagesTr")
+    ]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        return []
+    stem = glob.escape(found.name.removesuffix(f"_0000{ending}"))
+    return [found, *sorted(set(found.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{ending}")) - {found})]
+
+
+def read_image(run: Run, case: str, truth: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The raw image in greys or colours, None if it is not there; one that is not whole is an InputError."""
+    described = run.described if isinstance(run, Predictions) else run.setup.dataset
+    files = files_of(run, case, truth)
+    if not files:
         return None
-    image, properties = read_images(reader_of(run), [first, *more])
+    image, properties = read_images(reader_of(run), files)
     if image.shape[1:] != shape:
-        raise InputError(f"{first} has other voxels than its ground truth")
+        raise InputError(f"{files[0]} has other voxels than its ground truth")
     return shaded(image, in_colour(described.channel_names, properties))
 
 

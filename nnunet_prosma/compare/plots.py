@@ -230,6 +230,7 @@ def curves(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Plot]:
 
 
 def _parts(labels: list[str], size: int = ROWS_PER_FIGURE) -> Iterator[list[str]]:
+    size = -(-len(labels) // -(-len(labels) // size)) if labels else size  # no figure of one label beside full ones
     for start in range(0, len(labels), size):
         yield labels[start : start + size]
 

@@ -174,4 +174,9 @@ def about_predictions(runs: Sequence[TrainedFolder], truth: Path | None) -> Iter
         answered |= {name + ending for name in run.unmeasured}
         true = {path.name for path in truth.iterdir() if path.name.endswith(ending)}
         if absent := sorted(name.removesuffix(ending) for name in true - answered):
-            yield Finding("cases", f"{run.name} has no prediction of {some(absent)}, which {truth} holds.", error=True)
+            yield Finding(
+                "cases",
+                f"{run.name} has no prediction of {some(absent)}, which {truth} holds.",
+                error=True,
+                run=run.name,
+            )

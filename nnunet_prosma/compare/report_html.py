@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.badge import badge
 from nnunet_prosma.compare.content import HOW_SLICES, sections, title
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.fairness import Finding
@@ -15,7 +14,7 @@ from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import caveat
 from nnunet_prosma.files import write_text
 from nnunet_prosma.report.page import page
-from nnunet_prosma.report.table import html_table, minus
+from nnunet_prosma.report.table import html_table, minus, set_sentence
 
 if TYPE_CHECKING:
     from nnunet_prosma.report.drawing import Drawn
@@ -33,13 +32,17 @@ def write_html(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Sequence[
 
 
 def _verdict(analysis: Analysis) -> str:
-    mark = badge(analysis.loaded.findings)
-    sentences = "".join(
-        f'<p class="sentence">{escape(minus(verdict.sentence))}</p>' for verdict in analysis.verdicts.values()
-    )
+    """One badge where it is the same for every run, else each verdict has its own."""
+    parts, last = [], None
+    for run, verdict in analysis.verdicts.items():
+        mark = analysis.badges[run]
+        if mark != last:
+            of = f"{run}: " if len(set(analysis.badges.values())) > 1 else ""
+            parts.append(f'<p><span class="badge {mark.kind}">{escape(of + mark.text)}</span></p>')
+        parts.append(f'<p class="sentence">{escape(set_sentence(verdict.sentence))}</p>')
+        last = mark if len(set(analysis.badges.values())) == 1 else None
     return (
-        f'<div class="verdict"><p><span class="badge {mark.kind}">{escape(mark.text)}</span></p>{sentences}'
-        f'<p class="caveat">{escape(caveat(analysis.verdicts.values()))}</p></div>'
+        f'<div class="verdict">{"".join(parts)}<p class="caveat">{escape(caveat(analysis.verdicts.values()))}</p></div>'
     )
 
 

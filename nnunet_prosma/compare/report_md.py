@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.badge import badge
 from nnunet_prosma.compare.content import HOW_SLICES, sections, title
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.section import Section, Table
@@ -19,7 +18,10 @@ if TYPE_CHECKING:
 
 def write_markdown(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Sequence[Picture], output: Path) -> None:
     lines = [f"# {_text(title(analysis))}", ""]
-    lines += [f"**{_text(badge(analysis.loaded.findings).text)}.**", ""]
+    texts = {mark.text for mark in analysis.badges.values()}
+    for run, mark in list(analysis.badges.items())[: 1 if len(texts) == 1 else None]:
+        of = f"{run}: " if len(texts) > 1 else ""
+        lines += [f"**{_text(of + mark.text)}.**", ""]
     lines += [f"**{_text(minus(verdict.sentence))}**\n" for verdict in analysis.verdicts.values()]
     lines += [caveat(analysis.verdicts.values()), ""]
     for section in sections(analysis):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,21 +41,25 @@ def compare_setups(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Findin
     """What differs between the first run and each other before any case is looked at."""
     baseline, *others = runs
     for run in runs:
-        yield from missing_folds(run, folds)
+        yield from (replace(found, run=run.name) for found in missing_folds(run, folds))
     for run in others:
-        if run.dataset != baseline.dataset:
-            sentence = f"{baseline.name} was trained on {baseline.dataset}, {run.name} on {run.dataset}."
-            yield Finding("dataset", sentence, error=True)
-        yield from label_differences(baseline, run)
-        if run.configuration != baseline.configuration:
-            yield Finding(
-                "configuration",
-                f"{baseline.name} is a {baseline.configuration} training, {run.name} a {run.configuration} one.",
-            )
-        yield from plan_differences(baseline, run)
-        yield from training_differences(baseline, run, folds)
+        yield from (replace(found, run=run.name) for found in differences(baseline, run, folds))
     if "all" in folds:
         yield Finding("splits", "Fold all was trained and validated on the same cases: its numbers tell no ability.")
+
+
+def differences(baseline: Run, run: Run, folds: Sequence[str]) -> Iterator[Finding]:
+    if run.dataset != baseline.dataset:
+        sentence = f"{baseline.name} was trained on {baseline.dataset}, {run.name} on {run.dataset}."
+        yield Finding("dataset", sentence, error=True)
+    yield from label_differences(baseline, run)
+    if run.configuration != baseline.configuration:
+        yield Finding(
+            "configuration",
+            f"{baseline.name} is a {baseline.configuration} training, {run.name} a {run.configuration} one.",
+        )
+    yield from plan_differences(baseline, run)
+    yield from training_differences(baseline, run, folds)
 
 
 def missing_folds(run: Run, folds: Sequence[str]) -> Iterator[Finding]:

@@ -7,6 +7,8 @@ from nnunet_prosma.report.latex import booktabs
 from nnunet_prosma.report.table import minus
 
 SHOWN = ("cases", "baseline mean ± SD", "mean ± SD", "mean difference", "p (corrected)")
+ROWS = 45
+"""That fit on a page; with more, each metric has a table of its own."""
 HEADER = ("label", "cases", "baseline", "this run", "mean difference [interval]", "p (corrected)")
 
 
@@ -22,5 +24,6 @@ def table_tex(analysis: Analysis) -> str:
             groups.append((f"{metric.title}{unit}, {'larger' if metric.better > 0 else 'smaller'} is better", lines))
         caption = f"{candidate} against {baseline}: mean ± SD over cases, paired differences with their intervals."
         caption = f"{caption} {unmeasured.sentence(analysis.loaded)}".strip()
-        parts.append(booktabs(HEADER, groups, caption))
+        whole = sum(len(lines) for _, lines in groups) <= ROWS
+        parts += [booktabs(HEADER, some, caption) for some in ([groups] if whole else [[group] for group in groups])]
     return "\n".join(parts)

@@ -69,6 +69,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "labels": table.labels,
         "clusters": None if table.clusters is None else dict(zip(table.cases, table.clusters, strict=True)),
         "findings": [asdict(f) for f in loaded.findings],
+        "badges": {name: asdict(mark) for name, mark in analysis.badges.items()},
         "verdicts": {name: asdict(verdict) for name, verdict in analysis.verdicts.items()},
         "caveat": caveat(analysis.verdicts.values()),
         "empty_masks": [asdict(e) for e in analysis.empty],

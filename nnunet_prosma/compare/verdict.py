@@ -1,5 +1,6 @@
 """The sentence that a person can quote: only of the primary row, and only where test and interval agree."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -162,8 +163,13 @@ def number(value: float | None, row: Row, signed: bool = False) -> str:
     digits = row.metric.digits + signed
     text = f"{value:{'+' if signed else ''}.{digits}f}"
     if float(text) == 0:
-        text = f"{0:.{digits}f}" if abs(value) < 1e-12 or not signed else f"{value:+.0e}"
+        text = f"{0:.{digits}f}" if abs(value) < 1e-12 or not signed else tiny(value)
     return f"{text} {row.metric.unit}".strip()
+
+
+def tiny(value: float) -> str:
+    """One digit that is not 0, written out as long as a reader counts zeros."""
+    return f"{value:+.{-math.floor(math.log10(abs(value)))}f}" if abs(value) >= 1e-6 else f"{value:+.0e}"
 
 
 def caveat(verdicts: Iterable[Verdict]) -> str:

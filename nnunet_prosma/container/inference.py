@@ -64,6 +64,8 @@ def run(options: argparse.Namespace) -> None:
     predictor = load(options, settings["choice"])
     reader = predictor.members[0].plans_manager.image_reader_writer_class.__name__
     make_room(predictor, headers[0], reader, settings)
+    if predictor.smoothing is not None:
+        say("smoothing: as SMOOTH.json of the bundle says")
     image, properties = read_image(files, sockets, headers, reader)
     say(f"segmenting with {settings['choice']}")
     segmentation = predictor.segment(image, properties)
@@ -121,7 +123,8 @@ def make_room(predictor: "BundlePredictor", header: Any, reader: str, settings: 
         maps = 0.0
         if predictor.how.device == "cpu":
             maps = 5.0 * member.network.compute_conv_feature_map_size(patch)
-        needed = max(needed, maps + bytes_needed(math.prod(size), voxels, *arguments, folds, models, math.prod(patch)))
+        counts, smoothed = (folds, models, math.prod(patch)), predictor.smoothing is not None
+        needed = max(needed, maps + bytes_needed(math.prod(size), voxels, *arguments, *counts, smoothed=smoothed))
     limit = ceiling(settings["memory_gb"])
     say(f"memory: up to {needed / 1e9:.1f} GB of {limit / 1e9:.1f} GB")
     require_room(needed, limit, header.size)

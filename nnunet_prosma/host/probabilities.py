@@ -56,8 +56,14 @@ def read_soft_case(folder: Path, name: str, setup: Setup) -> SoftCase:
         )
     if not np.isfinite(p).all() or p.min() < -1e-3 or p.max() > 1 + 1e-3:
         raise InputError(f"{file} must hold probabilities between 0 and 1, and holds others")
+    return soft_case(name, p, labels[0], properties)
+
+
+def soft_case(name: str, p: Any, labels: Any, properties: Any) -> SoftCase:
+    """Of what nnU-Net gives with return_probabilities, and what its reader says of the image."""
     spacing = tuple(float(mm) for mm in properties["spacing"])
-    return SoftCase(name, p, labels[0], spacing if math.prod(spacing) > 0 else (1.0,) * p[0].ndim, properties)
+    known = spacing if math.prod(spacing) > 0 else (1.0,) * (np.ndim(p) - 1)
+    return SoftCase(name, np.asarray(p, np.float32), np.asarray(labels), known, properties)
 
 
 def read_truth(file: Path, setup: Setup) -> np.ndarray:

@@ -10,25 +10,40 @@ from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.host import images
 from nnunet_prosma.host.directions import directions
+from nnunet_prosma.host.labels import parts_of
+from nnunet_prosma.host.plans import Setup
+from nnunet_prosma.host.probabilities import has_regions, soft_case
 from nnunet_prosma.inspect import geometry
 from nnunet_prosma.inspect.figure import render
 from nnunet_prosma.inspect.measure import GateRow, gate_row, psi_means, regions
 from nnunet_prosma.inspect.model import Case
 from nnunet_prosma.inspect.predictor import WatchingPredictor, decoder_of
 from nnunet_prosma.inspect.slices import View, choose
+from nnunet_prosma.inspect.smoothed import Smoothed, about, render_smoothed
 from nnunet_prosma.inspect.viewers import write_for_slicer
 from nnunet_prosma.report.shade import in_colour, shaded
+from nnunet_prosma.smooth.case import smoothed
+from nnunet_prosma.smooth.settings import Smoothing
 from nnunet_prosma.watch.observe import bare
 
 
 def inspect_case(
-    predictor: WatchingPredictor, case: Case, folds: list[str], folder: Path, outlines: bool = False
+    predictor: WatchingPredictor,
+    case: Case,
+    folds: list[str],
+    folder: Path,
+    outlines: bool = False,
+    smoothing: Smoothing | None = None,
 ) -> tuple[list[GateRow], dict[str, Any]]:
     """The rows of its gates, and the names of its files in the folder."""
     try:
         data, properties = preprocess(predictor, case)
         seen = predictor.watch(data)
-        segmentation = geometry.segmentation_in_image(predictor, seen.logits, properties)
+        if smoothing is None:
+            segmentation, after = geometry.segmentation_in_image(predictor, seen.logits, properties), None
+        else:
+            segmentation, p = geometry.probabilities_in_image(predictor, seen.logits, properties)
+            after = smoothed(soft_case(case.name, p, segmentation, properties), predictor.setup, smoothing)
     except (InputError, OSError, MemoryError):
         raise
     except Exception as error:  # what nnU-Net and torch make of plans that fit neither the network nor the image
@@ -40,16 +55,17 @@ def inspect_case(
     if slicer := write_for_slicer(folder / files[0], predictor.setup.dataset, properties):
         files.append(f"segmentations/{slicer.name}")
     counted = geometry.looked_at(predictor, properties)
-    masks = {"prediction": segmentation}
+    masks = {"prediction": by_region(segmentation, predictor.setup)}
     if case.truth:
-        masks["truth"] = read_truth(predictor, case, segmentation.shape)
+        truth = read_truth(predictor, case, segmentation.shape)
         ignored = predictor.label_manager.ignore_label
         if ignored is not None:
-            counted &= masks["truth"] != ignored
-            masks["truth"][masks["truth"] == ignored] = 0
+            counted &= truth != ignored
+            truth[truth == ignored] = 0
+        masks["truth"] = by_region(truth, predictor.setup)
     by_mask = {name: regions(mask != 0, counted) for name, mask in masks.items()}
     spacing = tuple(float(s) for s in properties["spacing"])
-    view = choose(segmentation, masks.get("truth"), counted, spacing, directions(properties))
+    view = choose(masks["prediction"], masks.get("truth"), counted, spacing, directions(properties))
     decoder = decoder_of(bare(predictor.network))
     rows, shown = [], {}
     for s in decoder.gated():
@@ -70,7 +86,41 @@ def inspect_case(
     title = case.name if segmentation.any() else f"{case.name}: nothing is predicted"
     figure = f"figures/{case.name}.png"
     write_bytes(folder / figure, render(title, view, picture, cuts, shown, rows, outlines))
-    return rows, {"figure": figure, "maps": files}
+    shown_of_case: dict[str, Any] = {"figure": figure, "maps": files}
+    if after is not None:
+        shown_of_case["smoothed"] = show_smoothed(predictor, case, (segmentation, after), folder, properties)
+    return rows, shown_of_case
+
+
+def by_region(mask: np.ndarray, setup: Setup) -> np.ndarray:
+    """The mask itself; where labels are regions, which of them each voxel is in, so that equal means right.
+
+    The truth of a region holds the codes of its parts, nnU-Net's answer a code of its own for the region.
+    """
+    keys = list(setup.dataset.labels)
+    if not has_regions(setup):
+        return mask
+    found = np.zeros(mask.shape, np.int64)
+    for bit, key in enumerate(keys):
+        found |= np.isin(mask, parts_of(key)).astype(np.int64) << bit
+    return found
+
+
+def show_smoothed(
+    predictor: WatchingPredictor, case: Case, answers: tuple[np.ndarray, np.ndarray], folder: Path, properties: Any
+) -> Smoothed:
+    """Before and after: the smoothed segmentation, a figure where most changed, and how many voxels did."""
+    before, after = answers
+    setup = predictor.setup
+    file = f"smoothed/{case.name}{setup.dataset.file_ending}"
+    write_segmentation(predictor, after.astype(before.dtype), folder / file, properties)
+    figure = f"figures/{case.name}_smoothed.png"
+    spacing = tuple(float(s) for s in properties["spacing"])
+    view = choose(before, after, np.ones(before.shape, bool), spacing, directions(properties))
+    picture = image_slices(predictor, case, view, properties)
+    found = about(before, after, dict(setup.dataset.labels), file, figure)
+    write_bytes(folder / figure, render_smoothed(case.name, view, picture, before, after, found, setup))
+    return found
 
 
 def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, dict[str, Any]]:

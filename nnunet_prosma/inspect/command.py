@@ -32,11 +32,16 @@ def inspect(options: argparse.Namespace) -> Path:
     from nnunet_prosma.inspect.model import cases_of, load, model_folder
     from nnunet_prosma.inspect.tables import write_tables
     from nnunet_prosma.inspect.viewers import write_label_descriptions
+    from nnunet_prosma.smooth.settings import read_smoothing, refuse_other_data
 
     forced_path()  # refuses a bad one once, not case by case
     output: Path = options.o
     model = model_folder(options)
     predictor = load(model, options)
+    smoothing = None
+    if options.smooth is not None:
+        smoothing = read_smoothing(options.smooth)
+        refuse_other_data(smoothing, predictor.setup, model)
     cases = cases_of(predictor, options)
     settings = {
         "model": str(model),
@@ -53,7 +58,9 @@ def inspect(options: argparse.Namespace) -> Path:
             if not options.quiet:
                 tqdm.write(f"{case.name} ({number} of {len(cases)})")
             try:
-                found, files[case.name] = inspect_case(predictor, case, list(options.f), folder, options.outlines)
+                found, files[case.name] = inspect_case(
+                    predictor, case, list(options.f), folder, options.outlines, smoothing
+                )
             except InputError as error:
                 failed.append(case.name)
                 print(f"nnunet-prosma inspect: {case.name} is left out: {error}", file=sys.stderr, flush=True)
@@ -62,7 +69,8 @@ def inspect(options: argparse.Namespace) -> Path:
         if not files:
             raise InputError(f"nothing was written, since no case could be inspected: {', '.join(failed)}")
         write_label_descriptions(folder / "segmentations", predictor.setup.dataset)
-        write_tables(rows, settings, folder)
+        changed = {name: shown["smoothed"] for name, shown in files.items() if "smoothed" in shown}
+        write_tables(rows, settings, folder, changed)
         write_index(rows, settings, files, folder)
     if failed:
         raise InputError(f"{len(failed)} of {len(cases)} cases could not be inspected: {', '.join(failed)}")

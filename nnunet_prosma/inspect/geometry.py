@@ -18,6 +18,14 @@ def segmentation_in_image(predictor: WatchingPredictor, logits: Tensor, properti
     return _back(predictor, logits, predictor.label_manager, properties)
 
 
+def probabilities_in_image(
+    predictor: WatchingPredictor, logits: Tensor, properties: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The segmentation and the probabilities, as nnUNetv2_predict --save_probabilities gives them."""
+    segmentation, p = _back(predictor, logits, predictor.label_manager, properties, return_probabilities=True)
+    return np.asarray(segmentation), np.asarray(p)
+
+
 def map_in_image(predictor: WatchingPredictor, values: Tensor, scale: float, properties: dict[str, Any]) -> np.ndarray:
     """(1, *S), scale times what is shown -> an array in the order of the image's axes."""
     _, maps = _back(predictor, values.float().div_(scale), MapsNotLabels(), properties, return_probabilities=True)

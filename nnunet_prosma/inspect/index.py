@@ -10,6 +10,7 @@ import numpy as np
 
 from nnunet_prosma.files import write_text
 from nnunet_prosma.inspect.measure import PLACES, GateRow
+from nnunet_prosma.inspect.smoothed import Smoothed
 from nnunet_prosma.report.page import page
 from nnunet_prosma.report.table import html_table
 
@@ -75,10 +76,21 @@ def _case(case: str, rows: Sequence[GateRow], files: Mapping[str, Any]) -> str:
     return (
         f'<figure id="{escape(case)}"><h3>{escape(case)}</h3>'
         f'<div class="scroll" tabindex="0"><a href="{figure}"><img loading="lazy" src="{figure}" alt="{escape(about)}">'
-        f"</a></div>"
+        f"</a></div>{_smoothed(case, files.get('smoothed'))}"
         f"<details><summary>Numbers and maps</summary>{_table(rows)}"
         + (f"<ul>{closed}</ul>" if closed else "")
         + f"<p>Segmentation and maps, to lay over the image: {maps}.</p></details></figure>"
+    )
+
+
+def _smoothed(case: str, found: Smoothed | None) -> str:
+    if found is None:
+        return ""
+    source, file = quote(found.figure), quote(found.file)
+    return (
+        f'<p>{escape(found.sentence)} <a href="{file}">{escape(found.file)}</a></p>'
+        f'<div class="scroll" tabindex="0"><img loading="lazy" src="{source}" alt="{escape(case)} before and after '
+        f'smoothing"></div>'
     )
 
 

@@ -44,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
     add_quiet(parser, "--disable_progress_bar")
     add("--support", action="store_true", help="also write maps of the share of latent channels that survive")
     add("--outlines", action="store_true", help="draw what is segmented as thin lines over psi too")
+    add(
+        "--smooth",
+        metavar="SMOOTH.json",
+        type=Path,
+        help="also show what smoothing as nnunet-prosma smooth fit chose changes",
+    )
     add("--training", metavar="FOLD_FOLDER", nargs="+", type=Path, help="draw the records of these trainings instead")
     return parser
 

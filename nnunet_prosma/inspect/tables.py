@@ -8,6 +8,7 @@ from typing import Any
 
 from nnunet_prosma.files import write_json, write_text
 from nnunet_prosma.inspect.measure import PLACES, Channel, GateRow
+from nnunet_prosma.inspect.smoothed import Smoothed
 
 MEANS = ("all", *(f"{mask}_{place}" for mask in ("prediction", "truth") for place in PLACES))
 COLUMNS = (
@@ -17,7 +18,9 @@ COLUMNS = (
 )
 
 
-def write_tables(rows: Sequence[GateRow], settings: Mapping[str, Any], folder: Path) -> None:
+def write_tables(
+    rows: Sequence[GateRow], settings: Mapping[str, Any], folder: Path, smoothed: Mapping[str, Smoothed] | None = None
+) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -36,7 +39,12 @@ def write_tables(rows: Sequence[GateRow], settings: Mapping[str, Any], folder: P
             }
         )
     write_text(folder / "gates.csv", text.getvalue())
-    write_json(folder / "gates.json", {**settings, "gates": [_entry(row) for row in rows]})
+    content = {**settings, "gates": [_entry(row) for row in rows]}
+    if smoothed:
+        content["smoothed"] = {
+            case: {"changed": s.changed, "voxels": s.voxels, "sizes": s.sizes} for case, s in smoothed.items()
+        }
+    write_json(folder / "gates.json", content)
 
 
 def _entry(row: GateRow) -> dict[str, Any]:

@@ -21,11 +21,11 @@ def latex(text: str) -> str:
 
 
 def booktabs(header: Sequence[str], groups: Sequence[tuple[str, Sequence[Sequence[str]]]], caption: str) -> str:
-    """A table float; each group of rows stands under its title. All of it is plain text."""
+    """A table float, small enough for a page's width; each group of rows stands under its title. All is plain text."""
     lines = [
         r"\begin{table}",
         rf"\caption{{{latex(caption)}}}",
-        r"\centering",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
         r"\toprule",
         " & ".join(map(latex, header)) + r" \\",

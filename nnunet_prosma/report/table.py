@@ -36,3 +36,8 @@ def together(text: str) -> str:
 def minus(text: str) -> str:
     """A hyphen before a number, where nothing stands before it, is a minus sign."""
     return re.sub(r"(?<![\w.)-])-(?=\.?\d)", "−", text)
+
+
+def set_sentence(text: str) -> str:
+    """With minus signs, and no line that begins with a per cent sign."""
+    return re.sub(r"(?<=\d) %", f"{NO_BREAK}%", minus(text))

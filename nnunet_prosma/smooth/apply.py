@@ -8,23 +8,32 @@ from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.plans import Plans, Setup
 from nnunet_prosma.host.probabilities import read_soft_case, soft_cases, write_labels
 from nnunet_prosma.progress import progress_bar
-from nnunet_prosma.smooth.case import smoothed_labels
-from nnunet_prosma.smooth.settings import Smoothing, refuse_other_labels
+from nnunet_prosma.smooth.case import smoothed
+from nnunet_prosma.smooth.settings import Smoothing, refuse_other_data
 
 
-def setup_beside(folder: Path) -> Setup:
-    """Of the plans.json and dataset.json that nnU-Net puts beside its predictions, or above its validation."""
+def setup_beside(folder: Path, plans_json: Path | None = None) -> Setup:
+    """Of the plans.json and dataset.json that nnU-Net puts beside its predictions, or above its validation.
+
+    nnUNetv2_ensemble leaves no plans.json, so that it has to be named.
+    """
     for place in (folder, folder.parent.parent):
-        if (place / "plans.json").is_file() and (place / "dataset.json").is_file():
-            plans = Plans.read(place / "plans.json")
+        file = plans_json or place / "plans.json"
+        if (place / "dataset.json").is_file() and file.is_file():
+            plans = Plans.read(file)
             return Setup(plans, plans.configurations[0], Dataset.read(place / "dataset.json"))
-    raise InputError(f"{folder} must hold the plans.json and dataset.json that nnUNetv2_predict puts there")
+    raise InputError(
+        f"{folder} must hold the plans.json and dataset.json that nnUNetv2_predict puts there; after nnUNetv2_ensemble "
+        f"name a model's plans.json with -plans_json"
+    )
 
 
-def apply(smoothing: Smoothing, folder: Path, output: Path) -> tuple[int, int, list[str]]:
+def apply(
+    smoothing: Smoothing, folder: Path, output: Path, plans_json: Path | None = None
+) -> tuple[int, int, list[str]]:
     """Cases written, cases with another voxel than before, and what is wrong with those that were left out."""
-    setup = setup_beside(folder)
-    refuse_other_labels(smoothing, setup.dataset.labels, folder)
+    setup = setup_beside(folder, plans_json)
+    refuse_other_data(smoothing, setup, folder)
     ending, changed, wrong = setup.dataset.file_ending, 0, list[str]()
     names = soft_cases(folder, ending)
     with folder_made_whole(output, "smooth") as temporary:
@@ -34,7 +43,7 @@ def apply(smoothing: Smoothing, folder: Path, output: Path) -> tuple[int, int, l
             except InputError as error:
                 wrong.append(str(error))
                 continue
-            labels = smoothed_labels(case, setup, smoothing.priors, eps=smoothing.eps, iterations=smoothing.iterations)
+            labels = smoothed(case, setup, smoothing)
             changed += bool((labels != case.labels).any())
             write_labels(temporary / f"{name}{ending}", labels, case, setup)
         if len(wrong) == len(names):

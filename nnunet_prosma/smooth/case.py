@@ -7,6 +7,12 @@ import numpy as np
 from nnunet_prosma.host.plans import Setup
 from nnunet_prosma.host.probabilities import SoftCase, channels_of, hardened, has_regions
 from nnunet_prosma.smooth.dynamics import Prior, smooth
+from nnunet_prosma.smooth.settings import Smoothing
+
+
+def smoothed(case: SoftCase, setup: Setup, smoothing: Smoothing) -> np.ndarray:
+    """(*S), as SMOOTH.json says: what apply, predict, the container and inspect give."""
+    return smoothed_labels(case, setup, smoothing.priors, eps=smoothing.eps, iterations=smoothing.iterations)
 
 
 def smoothed_labels(

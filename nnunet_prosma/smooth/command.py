@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     apply.add_argument("settings", type=Path, metavar="SMOOTH.json", help="what fit wrote")
     apply.add_argument("-i", metavar="PROBABILITIES", type=Path, required=True, help="what nnU-Net predicted")
     apply.add_argument("-o", metavar="SEGMENTATIONS", type=Path, required=True, help="folder for the segmentations")
+    apply.add_argument("-plans_json", metavar="FILE", type=Path, help="of a model, where -i is of nnUNetv2_ensemble")
     add_quiet(apply)
     return parser
 
@@ -82,7 +83,7 @@ def run_apply(options: argparse.Namespace) -> int:
     from nnunet_prosma.smooth.settings import read_smoothing
 
     smoothing = read_smoothing(options.settings)
-    written, changed, wrong = apply(smoothing, options.i, options.o)
+    written, changed, wrong = apply(smoothing, options.i, options.o, options.plans_json)
     if smoothing.idle:
         print(f"{options.settings} asks for nothing: cross-validation did not show that smoothing helps")
     print(f"{written} segmentations in {options.o}, {changed} of them changed by smoothing")

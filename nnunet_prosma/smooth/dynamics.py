@@ -24,6 +24,8 @@ MARGIN = 7.0
 HELD = 1e-3
 """Volumes are held to this share of themselves, which may take up to MORE further steps."""
 MORE = 200
+BLOCK = 64
+"""Rows of a blur that are worked on together: about what a kernel reaches, so that few products are with zeros."""
 PIECE = 1 << 24
 """Values that are worked on together."""
 
@@ -96,6 +98,8 @@ class _Case:
         self.within = tuple(slice(b.start - r.start, b.stop - r.start) for b, r in zip(self.box, self.rim, strict=True))
         self.u = _softened(p[_of_all(self.rim)], eps)
         self.next = self.u.clone()
+        self.first = _first_class(self.u[_of_all(self.within)])
+        """In the box, the class that is ahead."""
         self.outside = self._sum(p) - self._sum(self.u[_of_all(self.within)])
         """(C,), the volume in voxels of what is not open."""
 
@@ -105,13 +109,16 @@ class _Case:
         for part in self._pieces():
             rows = slice(self.box[0].start + part.start, self.box[0].start + part.stop)
             at = (slice(self.within[0].start + part.start, self.within[0].start + part.stop), *self.within[1:])
-            o = self.p[_of_all((rows, *self.box[1:]))].clamp(min=SMALL).log()
+            o = self.p[_of_all((rows, *self.box[1:]))].clamp(min=SMALL).log_()
             for i, (prior, blurs) in enumerate(zip(self.priors, self.bands, strict=True)):
                 if prior.lam:
-                    o[i] -= prior.lam * self._curvature(i, blurs, rows)
-                o[i] += self.shift[i]
-            new = torch.softmax(o / self.eps, 0)
-            changed = changed or bool((new.argmax(0) != self.u[_of_all(at)].argmax(0)).any())
+                    o[i].sub_(self._curvature(i, blurs, rows), alpha=prior.lam)
+                if self.volumes[i] is not None:
+                    o[i] += self.shift[i]
+            new = torch.softmax(o if self.eps == 1 else o.div_(self.eps), 0)
+            first = _first_class(new)
+            changed = changed or not torch.equal(first, self.first[part])
+            self.first[part] = first
             self.next[_of_all(at)] = new
         self.u, self.next = self.next, self.u
         self._pull_volumes()
@@ -140,20 +147,12 @@ class _Case:
         for axis, blur in enumerate(blurs):
             into = rows if axis == 0 else self.box[axis]
             if blur is None:
-                keep = slice(into.start - self.rim[axis].start, into.stop - self.rim[axis].start)
-                field = field[(slice(None),) * axis + (keep,)]
+                field = field.narrow(axis, into.start - self.rim[axis].start, into.stop - into.start)
                 mass = torch.ones(into.stop - into.start)
             else:
-                matrix = blur[into, self.rim[axis]]
-                mass = blur[into].sum(1)
-                if axis == 0:  # only the rows that the kernel reaches
-                    used = torch.nonzero(matrix.any(0)).flatten()
-                    first, last = int(used[0]), int(used[-1]) + 1
-                    field, matrix = field[first:last], matrix[:, first:last]
-                folded = field.reshape(math.prod(field.shape[:axis]), field.shape[axis], -1)
-                field = (matrix @ folded).view(*field.shape[:axis], len(matrix), *field.shape[axis + 1 :])
+                field, mass = _blurred(field, blur[into, self.rim[axis]], axis), blur[into].sum(1)
             inside = inside[..., None] * mass
-        return inside - 2 * field
+        return field.mul(-2).add_(inside)
 
     def _pieces(self) -> Iterator[slice]:
         rows = self.box[0].stop - self.box[0].start
@@ -211,6 +210,30 @@ def _bands(prior: Prior, spacing_mm: Sequence[float], shape: Sequence[int]) -> l
     """The matrix that blurs along each axis; None for one along which sigma is below half a voxel."""
     sigmas = [prior.sigma_mm / mm for mm in spacing_mm]
     return [None if s < SMALLEST or n == 1 else band(s, n).float() for s, n in zip(sigmas, shape, strict=True)]
+
+
+def _blurred(field: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """The matrix along an axis, BLOCK rows at a time: a band of zeros has no use."""
+    parts = []
+    for block in matrix.split(BLOCK):
+        used = torch.nonzero(block.any(0)).flatten()
+        first, count = int(used[0]), int(used[-1] - used[0]) + 1
+        reached, weights = field.narrow(axis, first, count), block[:, first : first + count]
+        if axis == field.ndim - 1:
+            parts.append(reached @ weights.t())
+        else:
+            folded = reached.reshape(math.prod(field.shape[:axis]), count, -1)
+            parts.append((weights @ folded).view(*field.shape[:axis], len(weights), *field.shape[axis + 1 :]))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+
+
+def _first_class(u: Tensor) -> Tensor:
+    """argmax(0), the first of equals, which torch takes ten times as long for."""
+    found, most = torch.zeros(u.shape[1:], dtype=torch.int16), u[0].clone()
+    for i, values in enumerate(u[1:], 1):
+        found.masked_fill_(values > most, i)
+        torch.maximum(most, values, out=most)
+    return found
 
 
 def _of_all(box: Sequence[slice]) -> tuple[slice, ...]:

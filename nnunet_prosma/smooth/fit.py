@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +19,7 @@ from nnunet_prosma.host.trained import TrainedFolder, read_trained
 from nnunet_prosma.progress import progress_bar
 from nnunet_prosma.smooth.case import smoothed_labels
 from nnunet_prosma.smooth.dynamics import Prior
-from nnunet_prosma.smooth.settings import Smoothing, names_of
+from nnunet_prosma.smooth.settings import Evidence, HeldOut, Smoothing, names_of
 from nnunet_prosma.statistics.sign_flip import sign_flip
 from nnunet_prosma.statistics.studentised import LEVEL, mean_intervals
 
@@ -134,7 +134,15 @@ def fit(
     chosen = _best(scores, candidates)
     helps = judged[ALTERNATIVES.index("smoothed")].better
     idle = {label: Prior() for label in labels}
-    smoothing = Smoothing(names_of(setup.dataset.labels), chosen if helps else idle, search.eps, search.iterations)
+    smoothing = Smoothing(
+        names_of(setup.dataset.labels),
+        chosen if helps else idle,
+        search.eps,
+        search.iterations,
+        Evidence(len(members), folds, [HeldOut(**asdict(one)) for one in judged if math.isfinite(one.before)]),
+        setup.plans.dataset,
+        trained.identifier,
+    )
     return Fitted(smoothing, chosen, by_fold, judged, len(members))
 
 

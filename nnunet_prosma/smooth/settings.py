@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -12,6 +11,7 @@ from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_json_of
 from nnunet_prosma.host.check import read_checked
 from nnunet_prosma.host.labels import LabelKey
+from nnunet_prosma.host.plans import Setup
 from nnunet_prosma.smooth.dynamics import Prior
 
 COMMAND = "smooth"
@@ -24,11 +24,30 @@ class ClassFile(msgspec.Struct):
     volume: str | tuple[float, float] | None = None
 
 
+class HeldOut(msgspec.Struct):
+    """See Judged in fit.py."""
+
+    name: str
+    before: float
+    after: float
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+
+
+class Evidence(msgspec.Struct):
+    cases: int = 0
+    folds: list[str] = []
+    held_out: list[HeldOut] = []
+
+
 class SmoothFile(msgspec.Struct):
     labels: dict[str, str]
     classes: dict[str, ClassFile]
     eps: float = 1.0
     iterations: int = 10
+    dataset: str | None = None
+    model: str | None = None
+    evidence: Evidence = msgspec.field(default_factory=Evidence)
 
 
 @dataclass(frozen=True)
@@ -40,7 +59,10 @@ class Smoothing:
     priors: Mapping[str, Prior]
     eps: float = 1.0
     iterations: int = 10
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
+    dataset: str | None = None
+    """As nnU-Net names it, and the folder of the trainings it was fitted on; None in files of earlier versions."""
+    model: str | None = None
 
     @property
     def idle(self) -> bool:
@@ -54,11 +76,13 @@ def write_smoothing(path: Path, smoothing: Smoothing) -> None:
         COMMAND,
         path,
         {
+            "dataset": smoothing.dataset,
+            "model": smoothing.model,
             "labels": dict(smoothing.labels),
             "classes": classes,
             "eps": smoothing.eps,
             "iterations": smoothing.iterations,
-            "evidence": dict(smoothing.evidence),
+            "evidence": msgspec.to_builtins(smoothing.evidence),
         },
     )
 
@@ -81,12 +105,14 @@ def read_smoothing(path: Path) -> Smoothing:
         priors[label] = Prior(settings.lam, settings.sigma_mm, settings.volume)
     if not 0 < said.eps < math.inf or said.iterations < 1:
         raise InputError(f"{path}: $.eps must be above 0 and $.iterations at least 1")
-    return Smoothing(said.labels, priors, said.eps, said.iterations, content.get("evidence") or {})
+    return Smoothing(said.labels, priors, said.eps, said.iterations, said.evidence, said.dataset, said.model)
 
 
-def refuse_other_labels(smoothing: Smoothing, labels: Mapping[LabelKey, str], where: Path) -> None:
+def refuse_other_data(smoothing: Smoothing, setup: Setup, where: Path) -> None:
     """Settings of one data set mean nothing for another."""
-    there = names_of(labels)
+    there, dataset = names_of(setup.dataset.labels), setup.plans.dataset
+    if smoothing.dataset not in (None, dataset):
+        raise InputError(f"{where} is of {dataset}, but the smoothing was fitted on {smoothing.dataset}")
     if there != dict(smoothing.labels):
         raise InputError(f"{where} has labels {there}, but the smoothing was fitted for {dict(smoothing.labels)}")
 

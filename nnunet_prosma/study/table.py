@@ -99,9 +99,11 @@ def deviation(values: Sequence[float]) -> str:
 
 def differences(study: Study, reports: Mapping[str, Path]) -> Iterator[str]:
     """From each report's summary.json: the primary row of each arm but the first."""
-    rows = []
+    rows, open_ones = [], []
     for name, report in reports.items():
         summary = read_json(report / "summary.json")
+        if all(verdict["outcome"] == "no conclusion" for verdict in summary["verdicts"].values()):
+            open_ones.append(name)
         primary = [row for row in summary["statistics"] if row["primary"]]
         for arm, row in zip(study.arms[1:], primary, strict=True):
             rows.append([name, arm.row, *difference(row)])
@@ -118,6 +120,8 @@ def differences(study: Study, reports: Mapping[str, Path]) -> Iterator[str]:
         + ". It tells what the choice of cases leaves open, not what another training would bring."
         + ALL_REPEATS * any(name.startswith("all repeats") for name in reports)
     )
+    if open_ones:
+        yield f"Too few cases for a conclusion: {', '.join(open_ones)}. Their numbers describe, and no more."
 
 
 def difference(row: Mapping[str, Any]) -> list[str]:
