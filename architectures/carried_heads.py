@@ -3,6 +3,10 @@
 nnU-Net copies each tensor of the file but those named ``.seg_layers.``, and hands all to the network's load_state_dict.
 A tensor keeps its Python attributes through torch.save and torch.load, so one of the gates' tensors carries the
 segmentation layers along, and the gated network finds them there; and the settings of the gates, which are lost else.
+
+No plainer way is left open: nnU-Net drops each key that the network's own state dict lacks, so a key of another name
+arrives only if every gated network, trained or not, had it in its state dict; and it calls no method of the trainer and
+tells neither the trainer nor the network the file's name, so nothing beside the file or elsewhere in it can be found.
 """
 
 from collections.abc import Mapping

@@ -34,14 +34,15 @@ class GatedNetwork(nn.Module):
         return []
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's, but a checkpoint of other gates, or of none, is refused with a sentence that says so."""
+        """Loads as torch does, but a checkpoint of other gates, or of none, is refused with a sentence that says so."""
         if strict:
             self._refuse_other_gates(state_dict)
         self.refuse_other_settings(state_dict)
         return super().load_state_dict(self._with_carried_heads(state_dict), strict, assign)
 
     def _with_carried_heads(self, state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
-        """With the segmentation layers of a warm start, if it carries some that fit; it says so, as nnU-Net does."""
+        """The state dict with the segmentation layers of a warm start, if it carries some that fit; it says so, as
+        nnU-Net does."""
         heads = carried_heads(state_dict)
         if not heads:
             return state_dict
@@ -91,7 +92,7 @@ class GatedUNet(GatedNetwork):
 
     @classmethod
     def initialize(cls, module: nn.Module) -> None:
-        """As the vanilla class; for network.apply, which comes to a gate after its layers."""
+        """Initialises a module as the vanilla class does; for network.apply, which comes to a gate after its layers."""
         super().initialize(module)  # type: ignore[misc]
         start_gate(module)
 

@@ -98,7 +98,8 @@ class PUNet(GatedNetwork):
         return other_heads(self.decoder, weights, "decoder.")
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """As nnU-Net's networks: the elements that the convolutions put out, from which its planner tells memory."""
+        """What nnU-Net's networks tell: the elements that the convolutions put out, from which its planner tells
+        memory."""
         deepest = self.decoder.skip_sizes(input_size)[-1]
         return (
             self.encoder.compute_conv_feature_map_size(input_size)

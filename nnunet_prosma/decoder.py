@@ -12,7 +12,7 @@ from nnunet_prosma.fast.concatenation import chosen_paths, gated_concatenation
 from nnunet_prosma.gate import AttentionGate, ConvOp, GateConfig, NoGate, ProSMAGate, build_gate
 
 SETTINGS = "gate"
-"""Under this name a state dict's metadata of the decoder hold the settings of its gates."""
+"""The name under which a state dict's metadata of the decoder hold the settings of its gates."""
 Watcher = Callable[[int, Tensor, Tensor], None]
 
 
@@ -67,7 +67,7 @@ class GatedDecoder(nn.Module):
         return list(range(self.config.gates(len(self.gates))))
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """As the vanilla decoder's, by which nnU-Net's planner judges memory, and what the gates make autograd keep.
+        """The vanilla decoder's count, by which nnU-Net's planner judges memory, and what the gates make autograd keep.
 
         That is one latent field of each in a compiled network, else next to nothing. An element that nnU-Net counts
         stands for two that are kept, a convolution's and its normalisation's; one of a latent field is kept alone, and
@@ -76,7 +76,7 @@ class GatedDecoder(nn.Module):
         return UNetDecoder.compute_conv_feature_map_size(self, input_size) + self.kept_by_gates(input_size)
 
     def kept_by_gates(self, input_size: Sequence[int]) -> int:
-        """In elements as nnU-Net counts them."""
+        """What the gates make autograd keep, in elements as nnU-Net counts them."""
         if not self.config.spatial:
             return 0
         channels, sizes = self.encoder.output_channels[-2::-1], self.skip_sizes(input_size)[-2::-1]
@@ -121,7 +121,7 @@ def gates_of(network: nn.Module) -> Iterator[tuple[str, ProSMAGate | AttentionGa
 
 
 def describe_gates(network: nn.Module) -> str:
-    """Which gates a network has, for a log: their settings, and stage by stage what they add."""
+    """The gates of a network, for a log: their settings, and stage by stage what they add."""
     decoder = next(m for m in network.modules() if isinstance(m, GatedDecoder))
     config, gated = decoder.config, decoder.gated()
     if not gated:

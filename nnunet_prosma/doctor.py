@@ -96,7 +96,7 @@ def device() -> str:
 
 
 def gate_path(device: str) -> str:
-    """By which path a gate of default settings is computed there."""
+    """The path by which a gate of default settings is computed on a device."""
     try:
         import torch
 

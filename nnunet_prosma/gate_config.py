@@ -113,7 +113,8 @@ class GateConfig:
 
     @classmethod
     def of(cls, settings: "GateConfig | Mapping[str, Any] | str | None") -> "GateConfig":
-        """From what an architecture accepts: settings, what a plans file holds (a dict, or "none" for plain skips), or
+        """The settings from what an architecture accepts: settings, what a plans file holds (a dict, or "none" for
+        plain skips), or
         None for the defaults."""
         if isinstance(settings, cls):
             return settings
@@ -134,7 +135,7 @@ class GateConfig:
         return {**asdict(self), "dilations": list(self.dilations)}
 
     def switched(self, settings: Mapping[str, Any]) -> "GateConfig":
-        """With these settings on top; plain skips have none of the others."""
+        """A copy with these settings on top; plain skips have none of the others."""
         return GateConfig.of(settings if settings.get("kind") == "none" else {**self.to_dict(), **settings})
 
     def gates(self, skips: int) -> int:

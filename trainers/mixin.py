@@ -27,7 +27,7 @@ else:
 
 
 RECORD = "nnunet_prosma"
-"""Under this key a trained configuration of the plans tells its gates' settings."""
+"""The key under which a trained configuration of the plans tells its gates' settings."""
 PER_GROUP = ("base_lrs", "max_lrs", "min_lrs", "lr_lambdas", "_last_lr", "base_momentums", "max_momentums")
 """Lists of torch's schedulers with an entry for each group."""
 
@@ -99,12 +99,12 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
 
     @classmethod
     def gates_to_train(cls, configuration: Mapping[str, Any]) -> GateConfig:
-        """Of a new training: this class's settings on top of those that the plans hold."""
+        """The settings of a new training: this class's settings on top of those that the plans hold."""
         return cls._on_top_of(configuration, cls.gate_settings)
 
     @classmethod
     def trained_gates(cls, configuration: Mapping[str, Any]) -> GateConfig:
-        """Of what was trained: the settings recorded with it; version 0.1 recorded none."""
+        """The settings of what was trained: those recorded with it; version 0.1 recorded none."""
         recorded = recorded_gates(configuration)
         return cls.untold_gates(configuration) if recorded is None else recorded
 
@@ -133,7 +133,8 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
         self.print_to_log_file(describe_gates(self.network), add_timestamp=False)
 
     def _record_settings(self, gates: GateConfig) -> None:
-        """In this trainer's plans, which nnU-Net saves beside the model and in each checkpoint; a copy of those given.
+        """Records the settings in this trainer's plans, which nnU-Net saves beside the model and in each checkpoint;
+        a copy of those given.
 
         What predicts, resumes, inspects and bundles builds from them, whatever this class's settings are by then.
         """
@@ -172,7 +173,7 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
             self.print_to_log_file(f"Peak memory: {peak_gib:.2f} GiB", add_timestamp=False)
 
     def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """As the host's, into gates of the checkpoint's own settings; a file that cannot be used is named."""
+        """Loads as the host does, into gates of the checkpoint's own settings; a file that cannot be used is named."""
         try:
             self._take_settings_of(filename_or_checkpoint)
             super().load_checkpoint(filename_or_checkpoint)

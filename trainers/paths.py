@@ -10,7 +10,7 @@ from nnunet_prosma.fast.gpu import choose_paths
 
 
 def choose_paths_for(trainer: Any, **settings: Any) -> None:
-    """For an nnU-Net trainer that has built its network; settings as choose_paths takes them."""
+    """Chooses the paths of an nnU-Net trainer that has built its network; settings as choose_paths takes them."""
     network, configuration = trainer.network, trainer.configuration_manager
     cases = gate_shapes(network, trainer.batch_size, configuration.patch_size)
     settings = {"compiled": trainer._do_i_compile(), **settings}

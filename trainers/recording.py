@@ -18,7 +18,8 @@ else:
 
 
 class GateRecordMixin(_Host):
-    """At the end of each epoch a validation batch goes through the network once more, with the gates watched.
+    """A record of the gates: at the end of each epoch a validation batch goes through the network once more, with the
+    gates watched.
 
     The compiled network is not touched: no hook is set, and the module inside of it is called beside it. The record is
     kept by the process of rank 0 alone. Nothing that goes wrong with it stops a training.

@@ -27,7 +27,7 @@ def flops(module: nn.Module, *shapes: Sequence[int]) -> int:
 
 
 def decoder_stages(network: nn.Module, batch: int, patch: Sequence[int]) -> list[dict[str, Any]]:
-    """Of each gate, from the coarsest stage to the finest: size, channels, parameters and operations."""
+    """What each gate has, from the coarsest stage to the finest: size, channels, parameters and operations."""
     stages = []
     decoder: Any = network.decoder
     sizes = decoder.skip_sizes(patch)

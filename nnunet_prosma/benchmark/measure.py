@@ -24,7 +24,8 @@ Builders = Mapping[str, Callable[[], TrainableNetwork]]
 def measure(
     builders: Builders, device: torch.device, rounds: int, reference: str = "vanilla"
 ) -> dict[str, dict[str, Any]]:
-    """By name of a network: what it has, takes and keeps, and the ratio of each of QUANTITIES to the reference.
+    """The measurements by name of a network: what it has, takes and keeps, and the ratio of each of QUANTITIES to the
+    reference.
 
     Memory is measured with one network on the device at a time; times in turn, with all that fitted alive together.
     A network that runs out of memory has "out_of_memory", which names where, and only what was measured before.

@@ -14,7 +14,8 @@ from nnunet_prosma.host.planning import plans_for_images
 from nnunet_prosma.host.plans import Plans, Setup
 
 LABELS = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1, "lesion": 2}, "file_ending": ".nii.gz"}
-"""Of the presets, and of a plans file without a dataset.json beside it: one channel, two structures."""
+"""The dataset.json of the presets, and of a plans file without a dataset.json beside it: one channel, two
+structures."""
 
 
 class Preset(NamedTuple):
@@ -24,7 +25,7 @@ class Preset(NamedTuple):
     spacing_mm: tuple[float, ...]
     size: tuple[int, ...]
     images: int
-    """So few that the batch is nnU-Net's usual one for smaller patches too: at most 5 % of the data set."""
+    """How many; so few that the batch is nnU-Net's usual one for smaller patches too: at most 5 % of the data set."""
 
 
 PRESETS = {

@@ -10,7 +10,7 @@ from nnunet_prosma.benchmark.memory import is_out_of_memory
 
 
 def seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Of one call; on CUDA between two events on the stream."""
+    """The time of one call; on CUDA between two events on the stream."""
     if device.type == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()

@@ -66,7 +66,8 @@ class TrainableNetwork:
             return self.trainer.network(self.batch["data"])
 
     def inference(self) -> None:
-        """As nnU-Net's predictor calls the network for one patch, but for the whole batch; not compiled, like there."""
+        """A forward pass as nnU-Net's predictor calls it for one patch, but for the whole batch; not compiled, like
+        there."""
         self.network.eval()
         self._supervise_deeply(False)
         with torch.no_grad(), self._autocast():

@@ -54,7 +54,7 @@ LABEL_MANAGERS = {"LabelManager", None}
 
 
 def require_allowed(setup: Setup) -> None:
-    """Before nnU-Net sees the plans; the first name that is not allowed is an InputError."""
+    """The first name in the plans that is not allowed is an InputError; called before nnU-Net sees them."""
     for where, name, allowed in named(setup):
         if not isinstance(name, (str, type(None))) or name not in allowed:
             raise InputError(

@@ -165,7 +165,7 @@ def write_model(folder: Path, model: "Chosen") -> dict[str, Any]:
 
 
 def found_postprocessing(models: "Sequence[Chosen]") -> Path | None:
-    """Where nnUNetv2_find_best_configuration leaves it for these models and folds."""
+    """The postprocessing.pkl where nnUNetv2_find_best_configuration leaves it for these models and folds."""
     folds = "_".join(models[0].folds)
     if len(models) == 1:
         candidates = [models[0].trained.folder / f"crossval_results_folds_{folds}"]

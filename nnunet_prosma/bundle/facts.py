@@ -43,7 +43,7 @@ def scores(model: Chosen) -> list[Score] | None:
 
 
 def mean_dice(found: Sequence[Score] | None) -> float | None:
-    """Over labels, as nnU-Net's foreground_mean."""
+    """The mean Dice over labels, as nnU-Net's foreground_mean."""
     values = [score.mean for score in found or [] if not np.isnan(score.mean)]
     return float(np.mean(values)) if values else None
 
@@ -56,7 +56,8 @@ def thresholds(weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
 
 
 def sparsity(network: nn.Module, patch: Tensor) -> list[tuple[str, float, float]]:
-    """Of each gate for one patch (1, channels, *size): the share of z that is exactly zero, and the mean of psi."""
+    """What each gate does to one patch (1, channels, *size): the share of z that is exactly zero, and the mean of
+    psi."""
     found: list[tuple[str, float, float]] = []
 
     def keep(s: int, fields: GateFields) -> None:

@@ -15,7 +15,7 @@ class Chosen:
     trained: TrainedFolder
     folds: tuple[str, ...]
     checkpoints: tuple[Path, ...]
-    """In the order of the folds."""
+    """One for each fold, in their order."""
 
 
 def find_models(folders: Sequence[Path], folds: Sequence[str], checkpoint_name: str) -> list[Chosen]:

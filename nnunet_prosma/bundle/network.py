@@ -16,7 +16,7 @@ from nnunet_prosma.host.trainers import find_trainer
 
 
 def read_setup(folder: Path, configuration: str) -> Setup:
-    """Of a bundle's model, once it names nothing but what a bundle may use."""
+    """The setup of a bundle's model, once it names nothing but what a bundle may use."""
     setup = Setup(Plans.read(folder / "plans.json"), configuration, Dataset.read(folder / "dataset.json"))
     require_allowed(setup)
     ending = setup.dataset.file_ending
@@ -26,7 +26,7 @@ def read_setup(folder: Path, configuration: str) -> Setup:
 
 
 def build(setup: Setup) -> nn.Module:
-    """As the plans alone have it, by nnU-Net's own function; for inference."""
+    """The network that the plans alone tell, built by nnU-Net's own function; for inference."""
     require_allowed(setup)
     return setup.network(FromPlans, deep_supervision=False).eval()
 

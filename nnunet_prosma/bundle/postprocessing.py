@@ -20,7 +20,7 @@ Label = int | list[int]
 
 
 class Arguments(Struct, forbid_unknown_fields=True):
-    """Of nnU-Net's function."""
+    """The arguments of nnU-Net's function."""
 
     labels_or_regions: int | list[Label]
     background_label: int = 0
@@ -76,7 +76,8 @@ def _plain(value: Any) -> Any:
 
 
 def steps(content: list[dict[str, Any]]) -> tuple[list[Callable[..., Any]], list[dict[str, Any]]]:
-    """As nnU-Net's apply_postprocessing takes them. A region is a tuple there, several labels are a list."""
+    """Functions and their arguments as nnU-Net's apply_postprocessing takes them. A region is a tuple there, several
+    labels are a list."""
     from nnunet_prosma.host.export import remove_all_but_largest_component_from_segmentation
 
     checked(content, list[Step], "postprocessing")

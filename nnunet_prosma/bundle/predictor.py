@@ -91,7 +91,7 @@ class BundlePredictor:
 
     @property
     def channel_names(self) -> list[str]:
-        """In the order of the network's input."""
+        """The names of the channels in the order of the network's input."""
         names = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
         return [str(names[key]) for key in sorted(names, key=int)]
 
@@ -114,7 +114,7 @@ class BundlePredictor:
         return np.asarray(apply_postprocessing(segmentation, *self.postprocessing))
 
     def _average(self, image: np.ndarray, properties: dict[str, Any]) -> np.ndarray:
-        """Of the members' probabilities, in float32 as nnU-Net's ensembling takes it."""
+        """The average of the members' probabilities, in float32 as nnU-Net's ensembling takes it."""
         total: Any = None
         for member in self.members:
             logits, known = self._logits(member, image, properties)

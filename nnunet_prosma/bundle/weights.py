@@ -45,7 +45,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def mirroring_axes(checkpoint: dict[str, Any], axes: int, path: Path) -> tuple[int, ...] | None:
-    """As nnU-Net writes them: None, or axes of the patch."""
+    """The axes of the patch that a prediction mirrors, or None, as nnU-Net writes them."""
     said = facts_of(checkpoint, path).inference_allowed_mirroring_axes
     if said is None:
         return None

@@ -89,7 +89,7 @@ def _of_the_wheel(name: str, information: str) -> bool:
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """With one date for all files, so that the same files give the same wheel."""
+    """An entry of the archive with one date for all files, so that the same files give the same wheel."""
     entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
     entry.external_attr = 0o644 << 16
     return entry

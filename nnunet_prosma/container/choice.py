@@ -18,7 +18,8 @@ STEPS = (0.5, 0.75, 1.0)
 MARGIN = 1.25
 """A measured time may be longer there by this factor."""
 START_S = 60.0
-"""For the start of Python and torch from a cold disk, which is not measured here; a busy machine took 35 to 45 s."""
+"""Time for the start of Python and torch from a cold disk, which is not measured here; a busy machine took 35 to 45
+s."""
 GPU_SHARE = 0.9
 
 
@@ -28,7 +29,7 @@ class Option:
     mirroring: bool
     step_size: float
     seconds: float
-    """For the slowest case, start and margin included."""
+    """Time of the slowest case, start and margin included."""
     gpu_gb: float | None
     """Peak on the GPU; None where there was none to measure on."""
     on_device: bool = True

@@ -109,7 +109,8 @@ def read_image(
 
 
 def spacing(header: Header, reader: str) -> list[float]:
-    """z, y, x, as the training's reader gives it: photographs have none, and a single slice is 999 times as thick."""
+    """The spacing z, y, x as the training's reader gives it: photographs have none, and a single slice is 999 times
+    as thick."""
     if reader == PHOTOGRAPHS:
         return [999.0, 1.0, 1.0]
     if reader == STACKS:
@@ -121,7 +122,8 @@ def spacing(header: Header, reader: str) -> list[float]:
 
 
 def write_segmentation(segmentation: np.ndarray, reference: Path, header: Header, target: Path, root: Path) -> None:
-    """On the reference's grid, compressed. The file gets its name, below root, when it is whole."""
+    """Writes the segmentation on the reference's grid, compressed. The file gets its name, below root, when it is
+    whole."""
     values = segmentation.astype(np.uint8 if segmentation.max(initial=0) < 256 else np.uint16)
     if len(header.size) == 2:
         values = values[0]

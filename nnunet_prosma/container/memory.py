@@ -43,7 +43,7 @@ def bytes_needed(
 
 
 def network_voxels(size: Sequence[int], spacing: Sequence[float], target_spacing: Sequence[float]) -> int:
-    """Of an image (z, y, x) resampled to the network's spacing, of which a 2D network has two entries."""
+    """Voxels of an image (z, y, x) resampled to the network's spacing, of which a 2D network has two entries."""
     kept = len(size) - len(target_spacing)
     factors = [old / new for old, new in zip(spacing[kept:], target_spacing, strict=True)]
     return math.prod(size[:kept]) * math.prod(max(1, round(n * f)) for n, f in zip(size[kept:], factors, strict=True))

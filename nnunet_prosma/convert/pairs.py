@@ -55,7 +55,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_mask(path: Path) -> NDArray:
-    """As stored, but without transparency: (H, W) or (H, W, 3). A palette's numbers stay numbers."""
+    """The mask as stored, but without transparency: (H, W) or (H, W, 3). A palette's numbers stay numbers."""
     array = read_picture(path, None)
     return array[..., :3] if array.ndim == 3 and array.shape[-1] == 4 else array
 

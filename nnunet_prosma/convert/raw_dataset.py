@@ -19,7 +19,7 @@ FEWEST = 5
 
 
 def free_folder(raw: Path, number: int, name: str) -> Path:
-    """Where the data set will be; nnU-Net knows data sets by their number, so that must be free."""
+    """The folder of the new data set; nnU-Net knows data sets by their number, so that must be free."""
     taken = sorted(raw.glob(f"Dataset{number:03d}_*"))
     if taken:
         raise InputError(f"number {number} is taken by {taken[0]}; remove it, or give another DATASET_ID")
@@ -74,7 +74,8 @@ def description(cases: int) -> dict[str, object]:
 
 
 def resized(array: NDArray[np.uint8], size: int | None, mode: str) -> NDArray[np.uint8]:
-    """To size x size as OpenCV does it, on which U-KAN's resizing stands: no smoothing before, aspect not kept."""
+    """The image at size x size as OpenCV does it, on which U-KAN's resizing stands: no smoothing before, aspect not
+    kept."""
     if size is None or array.shape[:2] == (size, size):
         return array
     import torch

@@ -20,7 +20,7 @@ COLOURS = {"organ": "#3aa0ff", "lesion": "#ffb000"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one trainer."""
+    """What one trainer came to."""
 
     trainer: str
     title: str
@@ -29,7 +29,7 @@ class Outcome:
     """Folder of the predictions, with nnU-Net's summary.json."""
 
     def mean_dice(self) -> dict[str, float]:
-        """Over the cases where it is defined, as nnU-Net takes the mean."""
+        """The mean of each structure over the cases where it is defined, as nnU-Net takes the mean."""
         values = {name: [case.values[label].dice for case in self._cases()] for name, label in STRUCTURES.items()}
         defined = {name: [dice for dice in found if dice == dice] for name, found in values.items()}
         return {name: sum(found) / len(found) if found else float("nan") for name, found in defined.items()}

@@ -16,9 +16,9 @@ from nnunet_prosma.progress import progress_bar
 @dataclass(frozen=True)
 class Training:
     seconds: float
-    """Of the whole command."""
+    """Time of the whole command."""
     epoch_s: float
-    """Of the median epoch."""
+    """Time of the median epoch."""
     parameters: int
 
 

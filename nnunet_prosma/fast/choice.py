@@ -22,7 +22,7 @@ Clock = Callable[[Callable[[], object]], float]
 Precision = Callable[[], AbstractContextManager[Any]]
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 4e-3}
-"""By which the error of the fused path, in norm relative to the exact value, may exceed twice the definition's error in
+"""How far the error of the fused path, in norm relative to the exact value, may exceed twice the definition's error in
 the same precision. Stated in docs/reference.md."""
 CHECKED = {2: 96, 3: 24}
 """Voxels along each axis, at most, of what is held against the definition, by dimension."""
@@ -114,7 +114,7 @@ def milliseconds(gate: ProSMAGate, shape: Sequence[int], path: Path, clock: Cloc
 
 
 def _inputs(gate: ProSMAGate, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Of the gate's device and precision; the same in each call."""
+    """Random inputs of the gate's device and precision; the same in each call."""
     like, channels = gate.theta, gate.signal_proj.weight.shape[1]
     seeded = torch.Generator(like.device).manual_seed(0)
     shapes = (tuple(shape), (shape[0], channels, *shape[2:]))

@@ -34,7 +34,7 @@ VARIABLE = "NNUNET_PROSMA_PATH"
 be, on a GPU where it was measured to be faster, else recomputed."""
 PATHS = ("fused", "recomputed", "reference")
 PRECISIONS = {"cpu": {torch.float32, torch.float64}, "cuda": {torch.float16, torch.bfloat16, torch.float32}}
-"""That the fused path has on each device it is made for."""
+"""The precisions that the fused path has on each device it is made for."""
 KEEPS_LITTLE_COMPILED = TorchVersion(torch.__version__) >= "2.13"
 """Whether torch.compile leaves the recomputation of _Recomputed to the backward pass. Older ones (2.4 and 2.6 were
 tried) compute all in the forward pass and keep it: there torch's own checkpoint is taken, which keeps the signal."""
@@ -112,7 +112,7 @@ class _Recomputed(torch.autograd.Function):
 
 
 def chosen_paths(gates: Mapping[str, nn.Module], device: torch.device) -> str:
-    """Which path these gates take on this device, and why, in a few words for a log."""
+    """The path that these gates take on this device, and why, in a few words for a log."""
     paths = {name: chosen_path(gate, device) for name, gate in gates.items()}  # type: ignore[arg-type]
     if len(set(paths.values())) == 1:
         return next(iter(paths.values()))
@@ -120,7 +120,7 @@ def chosen_paths(gates: Mapping[str, nn.Module], device: torch.device) -> str:
 
 
 def chosen_path(gate: ProSMAGate | AttentionGate, device: torch.device) -> str:
-    """Which path this gate takes on this device, and why, in a few words for a log."""
+    """The path that this gate takes on this device, and why, in a few words for a log."""
     if forced_path() in ("recomputed", "reference"):
         return f"{forced_path()} ({VARIABLE} is set)"
     if forced_path() is None and decided_path(gate) is not None:
@@ -190,7 +190,8 @@ def _passing_obstacle(gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Te
 
 
 def _is_exporting(gate: nn.Module) -> bool:
-    """By torch.export; before torch 2.7 it can be told from torch.compile only by what it is for: a trained network."""
+    """Whether torch.export is at work; before torch 2.7 it can be told from torch.compile only by what it is for: a
+    trained network."""
     asked = getattr(torch.compiler, "is_exporting", None)
     return bool(asked() if asked else torch.compiler.is_compiling() and not gate.training)
 

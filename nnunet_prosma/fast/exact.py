@@ -21,7 +21,7 @@ OWN = {
 }
 """Classes that the gates are built of. A parametrised module is of a class that torch makes for it, so not of these."""
 GLOBAL_HOOKS = tuple(f"_global_{kind}_hooks" for kind in ("forward_pre", "forward", "backward_pre", "backward"))
-"""Where torch keeps hooks on all modules, from 2.4 on; its own _has_any_global_hook is newer."""
+"""The places where torch keeps hooks on all modules, from 2.4 on; its own _has_any_global_hook is newer."""
 
 
 def obstacle_to_recomputing(gate: nn.Module) -> str | None:
@@ -61,7 +61,7 @@ def obstacle_to_fusing(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> str | 
 
 
 def precisions_of(gate: ProSMAGate) -> set[torch.dtype]:
-    """Of all parameters, faster than by gate.parameters()."""
+    """The precisions of all parameters, faster than by gate.parameters()."""
     parts: list[Any] = [gate]
     found: set[torch.dtype] = set()
     while parts:

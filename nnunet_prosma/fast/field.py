@@ -118,7 +118,7 @@ class Field:
     def backward(
         self, x: Tensor, g: Tensor, grad_logit: Tensor, grad_x: Tensor, grad_g: Tensor, grads: dict[str, Tensor]
     ) -> None:
-        """From the gradient of psi's logit (n, 1, P): adds to grad_x, grad_g and grads."""
+        """Takes the gradient of psi's logit (n, 1, P); adds to grad_x, grad_g and grads."""
         v, scales = self.project(x, g), list[Tensor]()
         z = self.sparse(self.response(v, scales))
         grads["psi.bias"] += grad_logit.sum()
@@ -153,7 +153,7 @@ def _depthwise(device: torch.device) -> Any:
 
 
 def _within_range(values: Tensor) -> Tensor:
-    """As gate.within_range, in place."""
+    """What gate.within_range does, in place."""
     most = torch.finfo(torch.float16).max
     return values.clamp_(-most, most) if values.dtype == torch.float16 else values
 

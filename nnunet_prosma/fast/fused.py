@@ -31,7 +31,7 @@ from nnunet_prosma.gate import ProSMAGate
 GATE = "Tensor[] values, int[] dilations, bool channel, bool hard, bool residual"
 SCHEMA = f"(Tensor signal, Tensor skip, {GATE}) -> (Tensor, Tensor)"
 BACKWARD_SCHEMA = f"(Tensor grad_out, Tensor skip, Tensor out, Tensor psi, {GATE}) -> Tensor[]"
-"""Of the operators; torch before 2.7 cannot read them from the functions' signatures."""
+"""The signature of the operators' backward; torch before 2.7 cannot read them from the functions' signatures."""
 
 
 def fused_concatenation(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ def key_of(gate: ProSMAGate, shape: Sequence[int], device: torch.device, compile
 
 
 def cache_file() -> Path:
-    """In the user's cache folder, where the platform has it."""
+    """The file of choices in the user's cache folder, where the platform has it."""
     home = Path.home()
     places = {
         "win32": os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local",

@@ -24,7 +24,7 @@ def values_of(gate: ProSMAGate) -> list[Tensor]:
 
 
 def parameter_names(branches: int, channel: bool, residual: bool = False) -> tuple[str, ...]:
-    """Of a gate with so many branches, in the order in which the operators take them."""
+    """The names of the parameters of a gate with so many branches, in the order in which the operators take them."""
     where = ("theta", "skip_proj.weight", "signal_proj.weight", "signal_proj.bias", "fuse.weight", "fuse.bias")
     scales = tuple(f"branches.{m}.weight" for m in range(branches))
     what = ("mlp.0.weight", "mlp.0.bias", "mlp.2.weight", "mlp.2.bias") if channel else ()
@@ -38,7 +38,7 @@ class _Conv2d(nn.Conv2d):
 
 class _Conv3d(nn.Conv3d):
     def reset_parameters(self) -> None:
-        """As above."""
+        """Nothing: its weights are given in each call, and vmap allows no random numbers."""
 
 
 def definition(

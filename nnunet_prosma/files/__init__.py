@@ -137,7 +137,7 @@ def is_json_of(command: str) -> Callable[[Path], bool]:
 
 
 def write_json_of(command: str, path: Path, content: dict[str, Any]) -> None:
-    """To a file that the user named, with the command in it."""
+    """Writes to a file that the user named, with the command in it."""
     with file_made_whole(path, is_json_of(command)) as temporary:
         temporary.write_text(as_json({"made_by": f"nnunet-prosma {command}", **content}))
 

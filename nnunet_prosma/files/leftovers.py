@@ -20,7 +20,7 @@ from pathlib import Path
 from nnunet_prosma.errors import InputError
 
 NEW, OLD = "new", "old"
-"""In such a folder: what is made, and what it replaces, where a system cannot exchange two folders."""
+"""Names in such a folder: what is made, and what it replaces, where a system cannot exchange two folders."""
 LONGEST = 80
 """Bytes of NAME in a temporary name; file systems take 255 in all."""
 
@@ -49,7 +49,8 @@ def host() -> str:
 
 
 def start_of(pid: int) -> str | None:
-    """When the process started, as digits; "" if there is none of that number, and None if that cannot be known."""
+    """The time at which the process started, as digits; "" if there is none of that number, and None if that cannot
+    be known."""
     if os.path.isdir("/proc/self"):
         try:
             with open(f"/proc/{pid}/stat") as file:
@@ -85,7 +86,7 @@ def leftovers(path: Path) -> list[Leftover]:
 
 
 def remove_dead(path: Path) -> list[Leftover]:
-    """Of what is left beside the path, the rest: that of living processes, and of other hosts."""
+    """What is left beside the path and not removed: that of living processes, and of other hosts."""
     rest = []
     for leftover in leftovers(path):
         if not leftover.dead:

@@ -47,7 +47,7 @@ class Dataset:
 
     @property
     def channel_names(self) -> list[str]:
-        """In the order of the network's input."""
+        """The names of the channels in the order of the network's input."""
         names = self.channels
         return [names[key] for key in (sorted(names, key=int) if all(k.isdecimal() for k in names) else names)]
 

@@ -61,7 +61,7 @@ def planned_setup(given: str, plans: str, configuration: str) -> Setup:
 
 
 def results_folder(given: str, trainer: str, plans: str, configuration: str) -> Path:
-    """Where nnU-Net puts this training, whether it is there or not: TRAINER__PLANS__CONFIGURATION."""
+    """The folder where nnU-Net puts this training, whether it is there or not: TRAINER__PLANS__CONFIGURATION."""
     root = folder_of("nnUNet_results", ", or name the folder of the trained model")
     for name, value in (("trainer", trainer), ("plans", plans), ("configuration", configuration)):
         if not value or "/" in value or "\0" in value:

@@ -9,6 +9,6 @@ NAME = "dataset_fingerprint.json"
 
 
 def read_fingerprint(folder: Path) -> FingerprintFile | None:
-    """Of the file in this folder; None where there is none."""
+    """The fingerprint in this folder; None where there is none."""
     path = folder / NAME
     return read_checked(path, FingerprintFile)[1] if path.is_file() else None

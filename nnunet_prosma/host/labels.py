@@ -42,12 +42,12 @@ def foreground(labels: Mapping[str, Any], order: Sequence[int] | None) -> tuple[
 
 
 def key_of(value: Any) -> LabelKey:
-    """As a label or region stands in dataset.json: a number or a list."""
+    """The label or region that stands in dataset.json as a number or a list."""
     return tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else int(value)
 
 
 def key_from_text(text: str) -> LabelKey:
-    """As a label or region stands in summary.json: "1" or "(1, 2)"."""
+    """The label or region that stands in summary.json as "1" or "(1, 2)"."""
     parts = [int(part) for part in text.strip("()").split(",") if part.strip()]
     return tuple(parts) if text.startswith("(") else parts[0]
 

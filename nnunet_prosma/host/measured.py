@@ -18,7 +18,7 @@ from nnunet_prosma.host.summaries import ValidatedCase
 def measure(
     folder: Path, truth: Path, described: Dataset, processes: int
 ) -> tuple[list[ValidatedCase], dict[Path, str]]:
-    """By nnU-Net's own function, case by case, as nnUNetv2_evaluate_folder does it; and why some could not be."""
+    """Each case measured by nnU-Net's own function, as nnUNetv2_evaluate_folder does it; and why some could not be."""
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith(described.file_ending))
     reader, keys = reader_for(described, truth / names[0]), list(described.labels)
     tasks = [(reader, folder / n, truth / n, keys, described.ignore_label) for n in names]
@@ -35,7 +35,7 @@ def measure(
 def _measured(
     reader: Any, prediction: Path, truth: Path, keys: list[LabelKey], ignored: int | None
 ) -> dict[LabelKey, Measured] | str:
-    """In a worker: the values, or what is wrong with the files."""
+    """What a worker tells of a case: the values, or what is wrong with the files."""
     from nnunetv2.evaluation.evaluate_predictions import compute_metrics
 
     try:

@@ -122,7 +122,7 @@ class Setup:
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """As the plans have it: the network's class and its arguments."""
+        """What the plans say of the network: its class and its arguments."""
         found: dict[str, Any] = self._resolved["architecture"]
         return found
 
@@ -146,7 +146,7 @@ class Setup:
 
     @property
     def stages(self) -> int | None:
-        """Of the network, where its arguments tell."""
+        """How many stages the network has, where its arguments tell."""
         found = self.said.architecture.arch_kwargs.get("n_stages")
         return int(found) if found is not None else len(self.strides) if self.has_strides else None
 
@@ -158,7 +158,7 @@ class Setup:
 
     @property
     def strides(self) -> list[tuple[int, ...]]:
-        """By stage of the encoder, each with a number for each axis."""
+        """The strides of each stage of the encoder, each with a number for each axis."""
         strides = self.said.architecture.arch_kwargs.get("strides")
         axes = len(self.patch_size)
         listed = strides if isinstance(strides, (list, tuple)) else []
@@ -179,7 +179,7 @@ class Setup:
 
     @property
     def input_channels(self) -> int:
-        """Of the network: the image's, and in the second stage of a cascade one for each label."""
+        """Channels that the network takes: the image's, and in the second stage of a cascade one for each label."""
         from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 
         return int(determine_num_input_channels(self.plans.manager, self.manager, self.dataset.content))
@@ -199,7 +199,7 @@ class Setup:
 
     @property
     def previous_stage(self) -> str | None:
-        """Of a cascade: the configuration whose segmentations this one takes."""
+        """The stage before in a cascade: the configuration whose segmentations this one takes."""
         found: str | None = self._resolved.get("previous_stage")
         return found
 
@@ -210,7 +210,7 @@ class Setup:
         return convert_labelmap_to_one_hot(segmentation, self.labels.foreground_labels, dtype)
 
     def network(self, trainer: Any, deep_supervision: bool, *, new: bool = False) -> "nn.Module":
-        """As this trainer's class builds it, initialised; new: for a training to come, not as one left it.
+        """The network as this trainer's class builds it, initialised; new: for a training to come, not as one left it.
 
         A network that cannot be built is an InputError.
         """

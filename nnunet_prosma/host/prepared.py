@@ -13,7 +13,8 @@ from nnunet_prosma.host.stand_ins import TrainerThatSplits
 
 
 def write_splits(path: Path, data: Path) -> None:
-    """By nnU-Net's own method, which is handed another place to write to, so that the file appears whole."""
+    """The splits are made by nnU-Net's own method, which is handed another place to write to, so that the file
+    appears whole."""
     from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 

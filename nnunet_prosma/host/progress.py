@@ -17,9 +17,9 @@ class Progress:
     kept: float
     """Epochs in the checkpoint that nnUNetv2_train --c would go on from, with the part of one that was cut off."""
     epochs: int | None
-    """Of the whole training."""
+    """Epochs of the whole training."""
     epoch_s: float | None
-    """Of the median epoch."""
+    """Time of the median epoch."""
     validating: bool
 
     @property
@@ -30,7 +30,7 @@ class Progress:
 
 
 def progress_of(folder: Path) -> Progress:
-    """Of a fold_X of nnU-Net, which need not exist."""
+    """How far a fold_X of nnU-Net is, which need not exist."""
     log = read_training_logs(folder)
     epoch = max(log.curves.get("seconds", {}), default=-1) + 1
     epochs = _number(folder / "debug.json", "num_epochs")
@@ -43,7 +43,8 @@ def progress_of(folder: Path) -> Progress:
 
 
 def _kept(folder: Path, name: str) -> float:
-    """By our mark beside it; else what nnU-Net's own saving tells of the file: nothing but that it is there."""
+    """The epochs that a checkpoint keeps, by our mark beside it; else what nnU-Net's own saving tells of the file:
+    nothing but that it is there."""
     if not (folder / name).is_file():
         return 0
     mark = read_marks(folder).get(name, {})

@@ -38,7 +38,7 @@ def read_runs(folders: Sequence[Path]) -> list[TrainedFolder]:
 
 
 def short_names(runs: Sequence[TrainedFolder]) -> list[str]:
-    """Of trainer, plans, configuration and path, as many as tell the runs apart."""
+    """Names of trainer, plans, configuration and path, as many as tell the runs apart."""
     parts = ("trainer", "plans_name", "configuration", "dataset")
     for used in (("trainer",), ("trainer", "plans_name"), ("trainer", "configuration"), parts[:3], parts):
         names = [" ".join(getattr(run, part) for part in used) for run in runs]

@@ -22,7 +22,7 @@ STOPPED = 75
 MINUTES, LEAD = "NNUNET_PROSMA_CHECKPOINT_EVERY", "NNUNET_PROSMA_LEAD_"
 """Environment variables: minutes between checkpoints, and after the signal's name the seconds that it leaves."""
 RESERVE_S = 3.0
-"""Beside twice what the slowest checkpoint took: kept free for writing one."""
+"""Time beside twice what the slowest checkpoint took, kept free for writing one."""
 
 
 class Saver:
@@ -66,7 +66,8 @@ class Saver:
         return RESERVE_S + 2 * self.longest_saving_s
 
     def no_time_for_the_epoch(self) -> bool:
-        """By the longest epoch that was seen; in the first one by the iterations that are done."""
+        """Whether too little time is left for an epoch: by the longest one that was seen; in the first one by the
+        iterations that are done."""
         if self.signal is None or self.deadline == float("inf"):
             return False
         now = self.clock()

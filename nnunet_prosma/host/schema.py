@@ -74,7 +74,7 @@ class Configuration(Struct):
 
 
 class PlansFile(Struct):
-    """Of the configurations each is checked as a part, so that the one at fault is named."""
+    """A plans file. Each configuration is checked as a part, so that the one at fault is named."""
 
     configurations: dict[str, PartOfConfiguration]
     dataset_name: str | None = None

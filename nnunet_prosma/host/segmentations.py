@@ -11,7 +11,7 @@ from nnunet_prosma.host.images import read_segmentation
 
 
 def ending_in(folder: Path) -> str:
-    """Of the images in a folder, which must all have one."""
+    """The ending of the images in a folder, which must all have one."""
     from nnunetv2.imageio.reader_writer_registry import LIST_OF_IO_CLASSES
 
     if not folder.is_dir():

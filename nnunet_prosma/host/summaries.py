@@ -20,7 +20,7 @@ class ValidatedCase:
 
 
 def read_summary(path: Path) -> list[ValidatedCase]:
-    """In nnU-Net's order."""
+    """What nnU-Net measured in each case, in its order."""
     try:
         _, summary = read_checked(path, SummaryFile)
     except InputError as error:

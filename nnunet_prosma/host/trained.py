@@ -94,7 +94,7 @@ class TrainedFolder:
 
     @property
     def plans_name(self) -> str:
-        """Of the folder's name, where that has three parts, else of the plans."""
+        """The plans' name in the folder's name, where that has three parts, else of the plans."""
         parts = self.identifier.split("__")
         return parts[1] if len(parts) == 3 else self.setup.plans.name
 
@@ -117,7 +117,7 @@ class TrainedFolder:
 
     @property
     def unit(self) -> str:
-        """Of distances: mm, or px where nnU-Net's reader knows no spacing."""
+        """The unit of distances: mm, or px where nnU-Net's reader knows no spacing."""
         return self.setup.plans.unit
 
     @property
@@ -148,7 +148,7 @@ def checkpoints_of(folder: Path, folds: Sequence[str], name: str = FINAL) -> lis
 
 
 def require_trained(folder: Path) -> None:
-    """Anything but a folder with plans.json and dataset.json is an InputError."""
+    """What is not a folder with plans.json and dataset.json is an InputError."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: train this run first, or name another results folder")
     for name in ("plans.json", "dataset.json"):

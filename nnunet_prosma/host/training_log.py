@@ -26,7 +26,7 @@ class TrainingLog:
     training_cases: int | None = None
     peak_memory_gib: float | None = None
     gate_path: str | None = None
-    """By which path the gates were computed, without the reasons; None for a training without gates."""
+    """The path by which the gates were computed, without the reasons; None for a training without gates."""
 
     @property
     def epochs(self) -> int:

@@ -14,7 +14,8 @@ GATE = re.compile(r"(?:_orig_mod\.|module\.)*decoder\.gates\.(\d+)\.")
 
 
 def examine_folder(folder: Path) -> list[dict[str, Any]]:
-    """By training: folder, fold, state, epochs, gates (None if no checkpoint tells), problem (None, or a sentence)."""
+    """What is known of each training: folder, fold, state, epochs, gates (None if no checkpoint tells), problem
+    (None, or a sentence)."""
     from nnunet_prosma.progress import progress_bar
 
     found = list(trained_folders(folder))

@@ -6,7 +6,7 @@ PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgeneratorsv2", "t
 
 
 def versions() -> dict[str, str | None]:
-    """By package, None for one that is not installed."""
+    """The version of each package, None for one that is not installed."""
     found: dict[str, str | None] = {}
     for package in PACKAGES:
         try:

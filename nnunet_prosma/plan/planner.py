@@ -89,7 +89,8 @@ class GatedPlannerMixin(_Host):
         return plan
 
     def generate_data_identifier(self, configuration_name: str) -> str:
-        """As nnU-Net's ResEnc planners: 2d and 3d_fullres do not depend on the patch, and use the default plans' data.
+        """The name of the data, as nnU-Net's ResEnc planners give it: 2d and 3d_fullres do not depend on the patch,
+        and use the default plans' data.
 
         Where the data would be others than those, save_plans gives them an identifier of their own.
         """
@@ -161,4 +162,4 @@ PLANNERS: dict[str, type[GatedPlannerMixin]] = {
     "nnUNetPlannerResEncL": ProSMAResEncLPlanner,
     "nnUNetPlannerResEncXL": ProSMAResEncXLPlanner,
 }
-"""By the name of nnU-Net's planner."""
+"""The gated planner by the name of nnU-Net's."""

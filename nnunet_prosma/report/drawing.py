@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from nnunet_prosma.files import write_bytes, write_text
 
 INK, MUTED, PAPER = "#1b1b1e", "#63636b", "#fffffe"
-"""In a page these become its own colours, so that a plot is light or dark with it."""
+"""Colours of a plot. In a page they become its own colours, so that a plot is light or dark with it."""
 WIDTH = 4.3
 STYLE: Any = {
     "font.size": 9,

@@ -9,7 +9,7 @@ import numpy as np
 THICK = 1.5
 """A spacing so many times the smallest makes its axis the one that slices are cut along."""
 ENDS = (("L", "R"), ("P", "A"), ("S", "I"))
-"""Of the left, posterior and superior axes: letters of what lies ahead and behind."""
+"""Letters of the left, posterior and superior axes: those of what lies ahead and behind."""
 SLANTED = 0.35
 """A cosine from which on a second letter tells that a direction is oblique: about 20 degrees."""
 HANGING = {

@@ -44,7 +44,7 @@ def painted(grey: np.ndarray, mask: np.ndarray, keys: Sequence[LabelKey]) -> np.
 
 
 def hatch(axes: Axes, ignored: np.ndarray) -> None:
-    """Over what is ignored, on an axes that shows an image of that size."""
+    """Hatches what is ignored, on an axes that shows an image of that size."""
     if ignored.any():
         padded = np.pad(ignored.astype(float), 1)  # a contour at the image's edge is closed too
         rows, columns = (np.arange(-1, n + 1) for n in ignored.shape)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MINIMUM = 6
-"""With five units the smallest two-sided p-value is 2 / 2^5 = 0.06: no result could reach 5 %."""
+"""Fewest units for a test. With five the smallest two-sided p-value is 2 / 2^5 = 0.06: no result could reach 5 %."""
 FLIPS = 9999
 DIGITS = 12
 """Differences are rounded to so many decimals, so that equal ones tie whatever the arithmetic."""
@@ -19,7 +19,8 @@ AT_ONCE = 2_000_000
 
 @dataclass(frozen=True)
 class SignFlip:
-    """Of each column: units that differ, p, and p corrected over all columns; None where fewer than MINIMUM differ."""
+    """The result of each column: units that differ, p, and p corrected over all columns; None where fewer than
+    MINIMUM differ."""
 
     differing: list[int]
     p: list[float | None]

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 MINIMUM = 6
-"""With five pairs the smallest two-sided p-value is 2 / 2^5 = 0.06: no result could reach 5 %."""
+"""Fewest pairs for a test. With five the smallest two-sided p-value is 2 / 2^5 = 0.06: no result could reach 5 %."""
 ENUMERABLE = 13
 """Pairs up to which all 2^n signs are enumerated where ties rule out the tabulated distribution."""
 DIGITS = 12

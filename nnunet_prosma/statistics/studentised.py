@@ -61,7 +61,7 @@ def mean_intervals(
 
 
 def standard_error(differences: np.ndarray, units: np.ndarray | None = None) -> float | None:
-    """Of the mean over cases, where units are drawn whole; None below two units."""
+    """The standard error of the mean over cases, where units are drawn whole; None below two units."""
     sums = unit_sums(np.stack([differences, np.ones_like(differences)], axis=1), units)
     n = len(sums)
     if n < 2:

@@ -65,7 +65,7 @@ def leave_out_earlier_table(setting: Setting) -> None:
 
 
 def remember(setting: Setting, job: str, keys: dict[str, str]) -> None:
-    """Which run each task of a job is."""
+    """Writes down which run each task of a job is."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     write_json(setting.output / "slurm" / "jobs" / f"{job}.json", {"submitted": now, "runs": keys})
 
@@ -130,7 +130,7 @@ def died(setting: Setting) -> list[str]:
 
 
 def follow_up(setting: Setting, options: Sequence[str], parallel: int | None, left: int) -> list[str]:
-    """After an array: the lines of what was submitted again; none if the table is to be made."""
+    """What is done after an array: the lines of what was submitted again; none if the table is to be made."""
     if jobs_in_queue(setting):  # tasks that submitted themselves again
         return submit(setting, options, parallel, left, only=[])
     if left > 0 and (again := died(setting)):

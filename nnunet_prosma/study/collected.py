@@ -133,7 +133,7 @@ def counted(run: Run, setting: Setting) -> dict[str, dict[str, list[int]]]:
 
 
 def counts(run: Run, setting: Setting) -> dict[int, dict[str, Count]]:
-    """Of a collected run as they were kept, of another from its images."""
+    """The counts of a collected run as they were kept, of another from its images."""
     path = run.folder / FILE
     said = read_json(path).get("counts") if path.is_file() else counted(run, setting)
     try:

@@ -129,7 +129,8 @@ def in_queue(job: str) -> bool:
 
 
 def started(process: int) -> str | None:
-    """When a process of this host began, by which it is told from a later one of the same number; None: it is gone."""
+    """The time at which a process of this host began, by which it is told from a later one of the same number; None:
+    it is gone."""
     if sys.platform == "win32":
         return str(process) if process == os.getpid() else None
     return start_of(process) or None

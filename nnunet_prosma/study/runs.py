@@ -16,7 +16,7 @@ class Run:
     folder: Path
     """nnU-Net's: DATASET/TRAINER__PLANS__CONFIGURATION/fold_X."""
     repeat: int | None = None
-    """From 1 on; None where the study does not speak of repeats."""
+    """Number of the repeat, from 1 on; None where the study does not speak of repeats."""
 
     @property
     def key(self) -> str:
@@ -39,7 +39,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """By nnU-Net's own marks."""
+        """Whether it is trained and validated, by nnU-Net's own marks."""
         return self.trained and (self.folder / "validation" / "summary.json").is_file()
 
     @property

@@ -15,7 +15,7 @@ from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import as_yaml
 
 LEAST_LEAD_S = 300
-"""Before a time limit, for the running epoch to end and a checkpoint to be written."""
+"""Time before a time limit, for the running epoch to end and a checkpoint to be written."""
 GPU_OPTIONS = ("--gres", "--gpus", "-G", "--gpus-per-task", "--gpus-per-node", "--gpus-per-socket", "--mem-per-gpu")
 
 ARRAY = """\
@@ -96,7 +96,7 @@ def lead_s(runs: Sequence[Run]) -> int:
 
 
 def own_lead_s(options: Sequence[str]) -> int | None:
-    """Of a --signal among the user's options, which is stronger than ours."""
+    """The lead of a --signal among the user's options, which is stronger than ours."""
     for option in options:
         if option.startswith("--signal=") and option.partition("@")[2].isdigit():
             return int(option.partition("@")[2])

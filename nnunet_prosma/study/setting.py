@@ -16,7 +16,7 @@ class Setting:
     output: Path
     device: str = "cuda"
     num_gpus: int = 1
-    """Of one training (nnUNetv2_train -num_gpus)."""
+    """GPUs of one training (nnUNetv2_train -num_gpus)."""
     checkpoint_every: float = 15.0
     """Minutes after which a checkpoint is written at the end of the running epoch."""
 

@@ -32,9 +32,9 @@ class Study:
     configuration: str = "2d"
     folds: tuple[int, ...] = (0, 1, 2)
     checkpoint: str = "final"
-    """Which of nnU-Net's checkpoints is validated: final, or best (nnUNetv2_train --val_best)."""
+    """The one of nnU-Net's checkpoints that is validated: final, or best (nnUNetv2_train --val_best)."""
     label: int = 1
-    """Which label the table shows; table.csv has all."""
+    """The label that the table shows; table.csv has all."""
     about: str = ""
     compare: tuple[str, ...] = ()
     """Further options of nnunet-prosma compare."""

@@ -98,7 +98,7 @@ def deviation(values: Sequence[float]) -> str:
 
 
 def differences(study: Study, reports: Mapping[str, Path]) -> Iterator[str]:
-    """From each report's summary.json: the primary row of each arm but the first."""
+    """Rows from each report's summary.json: the primary row of each arm but the first."""
     rows, open_ones = [], []
     for name, report in reports.items():
         summary = read_json(report / "summary.json")

@@ -77,7 +77,7 @@ def _aliases(network: nn.Module, key: str | None) -> set[str]:
 
 
 def largest_difference(vanilla: nn.Module, gated: nn.Module, channels: int, size: list[int]) -> float:
-    """Of the logits for noise, over all outputs, as a share of the vanilla network's largest."""
+    """The largest difference of the logits for noise, over all outputs, as a share of the vanilla network's largest."""
     image = torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         ours: Any = gated.eval()(image)

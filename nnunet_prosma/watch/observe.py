@@ -37,7 +37,7 @@ def observe(network: Any, image: Tensor, watcher: Callable[[int, GateFields], No
 
 
 def summarise(fields: GateFields) -> dict[str, float]:
-    """Of record.STATISTICS, those that this gate has."""
+    """The numbers of record.STATISTICS that this gate has."""
     found: dict[str, float] = {}
     if fields.z is not None:
         survives = fields.z != 0

@@ -80,7 +80,7 @@ def is_picture(path: Path) -> bool:
 
 
 def colour(index: int, count: int) -> Any:
-    """From the coarsest gate, dark, to the finest, bright."""
+    """The colour of a gate: from the coarsest, dark, to the finest, bright."""
     return matplotlib.colormaps["viridis"](0.87 * index / max(1, count - 1))
 
 

@@ -53,7 +53,7 @@ class GateEpoch:
 
 @dataclass
 class Record:
-    """In the order of epochs, and within one from the coarsest gate to the finest."""
+    """The rows in the order of epochs, and within one from the coarsest gate to the finest."""
 
     rows: list[GateEpoch] = field(default_factory=list)
 
