@@ -1,6 +1,7 @@
 """The command nnunet-prosma: finds the sub-command, and turns bad input into one sentence and status 2."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{said}: stopped", file=sys.stderr)
         return 130
-    print(f"{said}: {sentence}", file=sys.stderr)
+    print(f"{said}: {shortened(sentence)}", file=sys.stderr)
     return 2
 
 
@@ -68,6 +69,11 @@ def dispatch(name: str, rest: Sequence[str]) -> int:
     progress.quiet = "--quiet" in rest
     run: Callable[[Sequence[str]], int] = import_module(SUBCOMMANDS[name].module).main
     return run(rest)
+
+
+def shortened(sentence: str) -> str:
+    """What is quoted from a file may be of any length; a path is never that long."""
+    return re.sub(r"(\S{200})\S{1000,}", r"\1...", sentence)
 
 
 def of_system(error: OSError) -> str:

@@ -212,7 +212,7 @@ STUDY_SETTINGS: list[tuple[str, Any, str]] = [
     ("checkpoint", ["final"], "checkpoint must be one of best, final"),
     ("compare", {"a": 1}, "compare must be a list"),
     ("compare", [["--nope"]], "compare must list options"),
-    ("repeats", "3", "repeats must be a whole number from 1 on"),
+    ("repeats", "3", "repeats must be a whole number from 1 to 1000"),
     ("arms", {"row": "a"}, "arms must be a list of at least one row"),
     ("arms/0", None, "arm 1 must hold settings"),
     ("arms/1/trainer", 5, "trainer of an arm must be text, got 5"),

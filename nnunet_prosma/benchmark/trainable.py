@@ -83,7 +83,8 @@ class TrainableNetwork:
         for state in self.trainer.optimizer.state.values():
             yield from (value for value in state.values() if isinstance(value, Tensor))
         yield self.batch["data"]
-        yield from self.batch["target"]
+        targets = self.batch["target"]
+        yield from targets if isinstance(targets, list) else [targets]
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         amp = self.trainer.device.type == "cuda"  # as in nnU-Net's train_step and predictor
@@ -94,12 +95,12 @@ class TrainableNetwork:
             self.trainer.set_deep_supervision_enabled(enabled)
 
     def _random_batch(self) -> dict[str, Any]:
-        """Noise, and random labels at each of the resolutions that deep supervision asks for."""
+        """Noise, and random labels at each of the resolutions that deep supervision asks for, without it at one."""
         trainer = self.trainer
         labels = trainer.label_manager
         batch, patch = trainer.configuration_manager.batch_size, trainer.configuration_manager.patch_size
         targets = []
-        for scale in trainer._get_deep_supervision_scales():
+        for scale in trainer._get_deep_supervision_scales() or [[1] * len(patch)]:
             size = [round(p * s) for p, s in zip(patch, scale, strict=True)]
             if labels.has_regions:  # one map a region, and one of what to ignore
                 maps = labels.num_segmentation_heads + labels.has_ignore_label
@@ -107,7 +108,8 @@ class TrainableNetwork:
             else:
                 targets.append(torch.randint(labels.num_segmentation_heads, (batch, 1, *size), dtype=torch.int16))
         data = torch.randn(batch, self.input_channels, *patch)
-        return {"data": data.to(trainer.device), "target": [target.to(trainer.device) for target in targets]}
+        targets = [target.to(trainer.device) for target in targets]
+        return {"data": data.to(trainer.device), "target": targets if trainer.enable_deep_supervision else targets[0]}
 
 
 def trainable(name: str, setting: Setting, device: torch.device) -> TrainableNetwork:

@@ -5,12 +5,63 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
+from nnunet_prosma.host.check import checked
 from nnunet_prosma.statistics.random_effects import RandomEffects, random_effects
 
 FEW = 10
 """Fewer data sets are these data sets, and no sample of all."""
+
+
+class SaidRun(Struct):
+    dataset: str
+
+
+class SaidInterval(Struct):
+    low: float
+    high: float
+
+
+class SaidParts(Struct):
+    from_cases: float
+    from_trainings: float
+
+
+class SaidRow(Struct):
+    """A line of the statistics, as far as it is read here."""
+
+    baseline: str
+    candidate: str
+    metric: str
+    unit: str
+    n: int
+    primary: bool = False
+    mean_difference: float | None = None
+    mean_interval: SaidInterval | None = None
+    error: float | None = None
+    crossed: SaidParts | None = None
+
+
+class SaidVerdict(Struct):
+    outcome: str
+
+
+class ReportFile(Struct):
+    """A report's summary.json."""
+
+    runs: list[SaidRun]
+    statistics: list[SaidRow]
+    verdicts: dict[str, SaidVerdict]
+    unmeasured: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("`runs` must hold the runs that are compared")
+        if missing := [row.candidate for row in self.statistics if row.primary and row.candidate not in self.verdicts]:
+            raise ValueError(f"`verdicts` must hold one on {missing[0]}")
 
 
 @dataclass(frozen=True)
@@ -70,6 +121,7 @@ def read_reports(reports: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:
         content = read_json(path)
         if not {"statistics", "verdicts", "runs", "nnunet_prosma"} <= content.keys():
             raise InputError(f"{path} is no summary.json of nnunet-prosma compare: make the report first")
+        checked(content, ReportFile, str(path))
         found.append((path, content))
     names = [str(content["runs"][0]["dataset"]) for _, content in found]
     if len(set(names)) < len(names):
@@ -112,7 +164,7 @@ def of_candidate(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> 
     data_sets = []
     for name, row, content in rows:
         interval, error = row.get("mean_interval"), row.get("error")
-        if interval is None or not error:
+        if interval is None or not error or row["mean_difference"] is None:
             raise InputError(
                 f"{name}: {row['candidate']} has no interval, or its report was made by an earlier version: with fewer "
                 f"than 10 cases it cannot enter --across; else make the report again"

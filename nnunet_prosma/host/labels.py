@@ -17,7 +17,7 @@ def read_labels(path: Path, dataset_json: Mapping[str, Any]) -> tuple[dict[Label
     """nnU-Net's foreground labels, or regions where the data set has them, with their names; the ignored label."""
     try:
         return foreground(dataset_json["labels"], dataset_json.get("regions_class_order"))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:  # int() of what is none
         raise InputError(f"{path}: nnU-Net cannot use its $.labels ({error})") from None
 
 

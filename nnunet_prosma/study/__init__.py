@@ -77,10 +77,11 @@ def made(options: argparse.Namespace, path: Path) -> "Setting":
     setting = Setting(study, dataset, preprocessed, output, device, options.num_gpus, options.checkpoint_every)
     if options.run:
         named(options.run, runs_of(setting))
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the study cannot be written to {output}: {error.strerror}") from None
+    if not (options.status or options.collect or options.no_training):  # these write only where something is finished
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the study cannot be written to {output}: {error.strerror}") from None
     return setting
 
 

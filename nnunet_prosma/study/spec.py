@@ -9,6 +9,7 @@ from nnunet_prosma.errors import InputError
 
 CHECKPOINTS = ("best", "final")
 METRICS = ("IoU", "F1")
+MOST_REPEATS = 1000
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ def _check(study: Study, path: Path) -> None:
         )
     if not _whole(study.label, 1):
         raise InputError(f"{path}: label must be the number of one of the data set's labels, got {study.label!r}")
-    if study.repeats is not None and not _whole(study.repeats, 1):
-        raise InputError(f"{path}: repeats must be a whole number from 1 on, got {study.repeats!r}")
+    if study.repeats is not None and (not _whole(study.repeats, 1) or study.repeats > MOST_REPEATS):
+        raise InputError(f"{path}: repeats must be a whole number from 1 to {MOST_REPEATS}, got {study.repeats!r}")
     for name in ("title", "about", "configuration"):
         if not isinstance(getattr(study, name), str):
             raise InputError(f"{path}: {name} must be text, got {getattr(study, name)!r}")
