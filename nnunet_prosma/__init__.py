@@ -1,6 +1,6 @@
 """ProSMA gates on the skips of the U-Net that nnU-Net v2 configures. Importing this package loads nothing heavy."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 TYPE_CHECKING = False  # type checkers take it as true; the module typing is not imported at each start of Python
 if TYPE_CHECKING:

@@ -6,20 +6,25 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.subcommands import SUBCOMMANDS
 
 DEVICES = ("cuda", "cpu", "mps")
+STDOUT = Path("-")
 
 
 def command_parser(name: str, **settings: Any) -> argparse.ArgumentParser:
     """The parser of one sub-command, still without options; settings are those of ArgumentParser."""
-    command = f"nnunet-prosma {name}"
-    examples = "\n".join(f"  {command} {example}".rstrip() for example in SUBCOMMANDS[name].examples)
-    parser = Parser(prog=command, formatter_class=KeepsExamples, epilog=f"{EXAMPLES}\n{examples}", **settings)
-    return parser
+    return Parser(prog=f"nnunet-prosma {name}", **with_examples(name, SUBCOMMANDS[name].examples), **settings)
+
+
+def with_examples(name: str, examples: Iterable[str]) -> dict[str, Any]:
+    """The settings of a parser whose --help ends with these calls of nnunet-prosma NAME."""
+    lines = [f"  nnunet-prosma {name} {example}".rstrip() for example in examples]
+    return {"formatter_class": KeepsExamples, "epilog": "\n".join([EXAMPLES, *lines])}
 
 
 def add_quiet(parser: argparse.ArgumentParser, *also: str) -> None:
@@ -31,6 +36,12 @@ def add_device(parser: argparse.ArgumentParser, about: str = "") -> None:
     """-device, chosen alike by all commands: None stands for cuda if there is one, else cpu."""
     default = "default: cuda if there is one, else cpu"
     parser.add_argument("-device", choices=DEVICES, help=f"{about}; {default}" if about else default)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json prints on stdout what a program reads, in the place of the text; --json FILE writes it beside the text."""
+    about = "print all numbers as JSON in the place of the table, or write them to FILE"
+    parser.add_argument("--json", metavar="FILE", type=Path, nargs="?", const=STDOUT, help=about)
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

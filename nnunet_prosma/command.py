@@ -64,7 +64,7 @@ def dispatch(name: str, rest: Sequence[str]) -> int:
     if name not in SUBCOMMANDS:
         from nnunet_prosma.arguments import meant
 
-        guess = meant(name, SUBCOMMANDS) or f"; there are {', '.join(SUBCOMMANDS)}"
+        guess = meant(name, [*SUBCOMMANDS, "help"]) or f"; there are {', '.join(SUBCOMMANDS)}"
         raise InputError(f"no command {name!r}{guess}")
     progress.quiet = "--quiet" in rest
     run: Callable[[Sequence[str]], int] = import_module(SUBCOMMANDS[name].module).main

@@ -1,13 +1,14 @@
 """nnunet-prosma metrics: IoU and F1 in the three ways in which papers pool them, side by side."""
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nnunet_prosma.arguments import add_quiet, command_parser, whole
+from nnunet_prosma.arguments import STDOUT, add_json, add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import is_json_of, refuse_file, write_json_of
 from nnunet_prosma.statistics.overlap import (
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("predictions", metavar="PREDICTIONS", type=Path, help="folder, such as fold_0/validation")
     parser.add_argument("truth", metavar="TRUTH", type=Path, help="folder with a file of the same name for each")
-    parser.add_argument("--batch-size", type=whole(1), default=BATCH, help="default: %(default)s, U-KAN's")
+    parser.add_argument("--batch-size", metavar="N", type=whole(1), default=BATCH, help="default: %(default)s, U-KAN's")
     parser.add_argument(
         "--splits",
         metavar="FILE",
@@ -39,9 +40,9 @@ def parser() -> argparse.ArgumentParser:
         help="splits_final.json: its --fold says which cases there must be, and in which order they make up batches; "
         "without it, all predictions in the order of their names",
     )
-    parser.add_argument("--fold", type=whole(0), help="fold of --splits")
-    parser.add_argument("--labels", type=whole(1), nargs="+", help="default: all that occur but 0")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all of it there, each image's too")
+    parser.add_argument("-f", "--fold", metavar="FOLD", type=whole(0), help="fold of --splits")
+    parser.add_argument("--labels", metavar="LABEL", type=whole(1), nargs="+", help="default: all that occur but 0")
+    add_json(parser)
     add_quiet(parser)
     return parser
 
@@ -51,20 +52,25 @@ def main(arguments: Sequence[str]) -> int:
     if (options.splits is None) != (options.fold is None):
         raise InputError("--splits and --fold go together: the file, and which of its folds")
     cases = None if options.splits is None else cases_of_fold(options.splits, options.fold)
-    if options.json and not options.json.parent.is_dir():
+    to_file = options.json not in (None, STDOUT)
+    if to_file and not options.json.parent.is_dir():
         raise InputError(f"{options.json.parent} is not a folder; --json must name a file in one that exists")
-    if options.json:
+    if to_file:
         refuse_file(options.json, is_json_of("metrics"))
     counted, problems = count_readable(options.predictions, options.truth, cases, options.labels)
     scores = {label: scores_of(list(of_case.values()), options.batch_size) for label, of_case in counted.items()}
-    print(as_text(scores))
+    found = as_json(counted, scores, options.batch_size, problems)
     left_out = ""
     if problems:
         total = len(problems) + len(next(iter(counted.values())))
         left_out = f"{len(problems)} of {total} images are left out of all of it: {', '.join(problems)}"
-        print(left_out)
-    if options.json:
-        write_json_of("metrics", options.json, as_json(counted, scores, options.batch_size, problems))
+    if options.json == STDOUT:
+        print(json.dumps(found, indent=1))
+    else:
+        print(as_text(scores), *([left_out] if problems else []), sep="
+")
+    if to_file:
+        write_json_of("metrics", options.json, found)
     for name, why in problems.items():
         print(f"nnunet-prosma metrics: {name} is left out: {why}", file=sys.stderr)
     if problems:

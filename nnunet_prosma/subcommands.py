@@ -88,15 +88,6 @@ SUBCOMMANDS = {
         "measure what gates cost on a plan's network, in time and in memory",
         ("-d 9 -c 3d_fullres", "--preset 3d --patch 64 64 64 --batch 1 -device cpu"),
     ),
-    "smooth": Subcommand(
-        "nnunet_prosma.smooth.command",
-        "compare",
-        "give segmentations short boundaries, where cross-validation shows that it helps",
-        (
-            "fit -d 9 -c 3d_fullres -tr nnUNetTrainerProSMA -f 0 1 2 3 4 -o SMOOTH.json",
-            "apply SMOOTH.json -i PROBABILITIES -o SEGMENTATIONS",
-        ),
-    ),
     "compare": Subcommand(
         "nnunet_prosma.compare.command",
         "compare",
@@ -111,6 +102,15 @@ SUBCOMMANDS = {
         "compare",
         "IoU and F1 per image, pooled per batch and pooled over a data set",
         ("RESULTS/fold_0/validation PREPROCESSED/gt_segmentations",),
+    ),
+    "smooth": Subcommand(
+        "nnunet_prosma.smooth.command",
+        "ship",
+        "give segmentations short boundaries, where cross-validation shows that it helps",
+        (
+            "fit -d 9 -c 3d_fullres -tr nnUNetTrainerProSMA -f 0 1 2 3 4 -o SMOOTH.json",
+            "apply SMOOTH.json -i PROBABILITIES -o SEGMENTATIONS",
+        ),
     ),
     "bundle": Subcommand(
         "nnunet_prosma.bundle.command",

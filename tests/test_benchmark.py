@@ -210,6 +210,9 @@ def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tin
     assert all(len(line) <= 100 for line in out.splitlines() if not line.startswith((str(tiny), "nnunet-prosma ")))
     assert error == "", "no progress bar is drawn into a pipe"
     networks = json.loads((tmp_path / "out.json").read_text())["networks"]
+    alone = [*arguments, "--networks", "vanilla", "--json"]
+    assert command.main(["benchmark", *alone]) == 0
+    assert set(json.loads(capsys.readouterr().out)["networks"]) == {"vanilla"}
     assert networks["attention"]["out_of_memory"] == "a training step"
     assert "step_seconds" not in networks["attention"]
     assert networks["vanilla"]["ratios"] == dict.fromkeys(measure_module.QUANTITIES, 1.0)

@@ -52,6 +52,7 @@ def test_help_of_a_command_is_its_own_help(capsys):
 
 def test_an_unknown_command_is_one_sentence_and_status_2():
     assert run("docter") == (2, "", "nnunet-prosma: no command 'docter'; did you mean doctor?\n")
+    assert run("hlp") == (2, "", "nnunet-prosma: no command 'hlp'; did you mean help?\n")
     status, out, error = run("xyz")
     assert (status, out) == (2, "")
     assert error == "nnunet-prosma: no command 'xyz'; there are " + ", ".join(command.SUBCOMMANDS) + "\n"
@@ -103,6 +104,18 @@ def test_flags_that_several_commands_have_mean_the_same_everywhere():
         "-f": {"FOLD"},
     }
     assert devices == {None: {"demo", "study", "inspect", "benchmark", "bundle"}, "cuda": {"container"}}
+
+
+def test_json_alone_prints_in_every_command_that_has_it():
+    have = {}
+    for name, command_ in command.SUBCOMMANDS.items():
+        parser = import_module(command_.module).parser()
+        if any("--json" in action.option_strings for action in parser._actions):
+            have[name] = parser.parse_known_args([*shlex.split(command_.examples[-1]), "--json"])[0].json
+    assert {name: str(value) for name, value in have.items()} == {
+        **{"doctor": "True", "study": "True"},
+        **{"benchmark": "-", "compare": "-", "metrics": "-"},
+    }
 
 
 def test_a_progress_bar_is_silent_when_asked_and_in_a_file(capsys, monkeypatch):

@@ -84,7 +84,7 @@ def test_itk_snap_gets_a_line_of_eight_fields_for_each_label(tmp_path):
 
 def test_slicer_gets_names_colours_and_the_same_place_in_space(tmp_path):
     array = np.zeros((4, 5, 6), np.uint8)
-    array[1:3, 1:3, 1:3] = 2
+    array[1:3, 2:5, 5] = 2
     image = sitk.GetImageFromArray(array)
     image.SetSpacing((0.7, 1.1, 2.3))
     image.SetOrigin((-3, 4, 5))
@@ -100,7 +100,9 @@ def test_slicer_gets_names_colours_and_the_same_place_in_space(tmp_path):
     told = {key: read.GetMetaData(key) for key in read.GetMetaDataKeys() if key.startswith("Seg")}
     assert told["Segment1_Name"] == "tumour"
     assert told["Segment1_LabelValue"] == "2"
-    assert told["Segment0_Extent"] == "0 5 0 4 0 3"
+    assert told["Segment1_Extent"] == "5 5 2 4 1 2"
+    assert told["Segment0_Extent"] == "0 -1 0 -1 0 -1", "nothing of it is there"
+    assert told["Segmentation_SourceRepresentation"] == told["Segmentation_MasterRepresentation"] == "Binary labelmap"
     assert all(0 <= float(v) <= 1 for v in told["Segment0_Color"].split())
 
 

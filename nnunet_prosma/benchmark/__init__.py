@@ -1,12 +1,13 @@
 """nnunet-prosma benchmark: what gates cost on a plan's own network, patch and batch, beside vanilla nnU-Net."""
 
 import argparse
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_prosma.arguments import add_device, add_quiet, command_parser, whole
+from nnunet_prosma.arguments import STDOUT, add_device, add_json, add_quiet, command_parser, whole
 from nnunet_prosma.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", metavar="N", type=whole(1), default=7, help="timed, after warm-up; default: %(default)s"
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write all numbers, every round's too")
+    add_json(parser)
     add_quiet(parser)
     return parser
 
@@ -50,9 +51,10 @@ def main(arguments: Sequence[str]) -> int:
     unknown = [name for name in options.networks if name not in NETWORKS]
     if unknown:
         raise InputError(f"no network {', '.join(map(repr, unknown))}; there are {', '.join(NETWORKS)}")
-    if options.json and not options.json.absolute().parent.is_dir():
+    to_file = options.json not in (None, STDOUT)
+    if to_file and not options.json.absolute().parent.is_dir():
         raise InputError(f"the folder of --json {options.json} does not exist")
-    if options.json:
+    if to_file:
         from nnunet_prosma.files import is_json_of, refuse_file
 
         refuse_file(options.json, is_json_of("benchmark"))
@@ -62,8 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     report = benchmark(
         _setting(options), list(dict.fromkeys(options.networks)), choose_device(options.device), options.rounds
     )
-    print(as_text(report))
-    if options.json:
+    print(json.dumps(report, indent=1) if options.json == STDOUT else as_text(report))
+    if to_file:
         _write(options.json, report)
     return 0
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_prosma import progress
 from nnunet_prosma.arguments import add_device, add_quiet, command_parser, number_above
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files.leftovers import taken
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         mirroring=not options.disable_tta,
         device=choose_device(options.device),
         on_device=not options.not_on_device,
-        progress=not options.quiet,
+        progress=not options.quiet and progress.shown(),
     )
     predictor = BundlePredictor(options.bundle, manifest, how)
     cases = find_cases(options.images, predictor)

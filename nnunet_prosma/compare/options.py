@@ -80,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     add("--allow", nargs="+", default=[], choices=list(KINDS), metavar="KIND", help=HELP["allow"])
     add("-np", type=whole(1), help="processes (default: one for each core)")
     add("--workers", type=whole(1), help=argparse.SUPPRESS)
-    add("--json", choices=["-"], help="- prints summary.json in the place of the sentences")
+    add("--json", choices=["-"], nargs="?", const="-", help="print summary.json in the place of the sentences")
     add("--cache", type=Path, help="folder of what was measured before (default: REPORT/cache)")
     add("--seed", type=whole(0), default=0, help="of the resamples and signs that are drawn (default: 0)")
     add_quiet(parser)

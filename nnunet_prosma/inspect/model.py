@@ -1,6 +1,7 @@
 """The trained model that is looked into, and the cases it is shown."""
 
 import argparse
+import io
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from nnunet_prosma import progress
 from nnunet_prosma.architectures.gated_unet import GatedNetwork
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.cases import cases_in
@@ -51,14 +53,15 @@ def load(folder: Path, options: argparse.Namespace) -> WatchingPredictor:
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         require_fit(network, weights_of(checkpoint), path)
     network.load_state_dict(weights_of(checkpoints[0]))
-    with redirect_stdout(sys.stderr):  # nnU-Net talks
+    with redirect_stdout(io.StringIO()):  # nnU-Net says on each CPU that it is one
         predictor = WatchingPredictor(
             tile_step_size=options.step_size,
             use_mirroring=not options.disable_tta,
             perform_everything_on_device=not options.not_on_device,
             device=torch.device(choose_device(options.device)),
-            allow_tqdm=not options.quiet,
+            allow_tqdm=not options.quiet and progress.shown(),
         )
+    with redirect_stdout(sys.stderr):  # nnU-Net talks
         predictor.manual_initialization(
             network,
             setup.plans.manager,

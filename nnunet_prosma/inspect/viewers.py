@@ -1,11 +1,15 @@
 """Names and colours of a segmentation for ITK-SNAP and for 3D Slicer."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma.files import write_text
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.report.overlay import colours
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FILE = "itksnap_labels.txt"
 HEAD = """################################################
@@ -38,6 +42,12 @@ def write_label_descriptions(folder: Path, dataset: Dataset) -> Path:
     return folder / FILE
 
 
+def extent_of(mask: "NDArray[np.bool_]") -> str:
+    """First and last voxel along x, y and z of what is there in (z, y, x), as 3D Slicer tells it."""
+    there = (mask.any(axis=others).nonzero()[0] for others in ((0, 1), (0, 2), (1, 2)))
+    return " ".join(f"{at[0]} {at[-1]}" if at.size else "0 -1" for at in there)
+
+
 def write_for_slicer(segmentation: Path, dataset: Dataset, properties: Any) -> Path | None:
     """CASE.seg.nrrd beside CASE.nii.gz, which 3D Slicer opens as a segmentation; None for what is not a volume."""
     if "sitk_stuff" not in properties and "nibabel_stuff" not in properties:
@@ -50,9 +60,10 @@ def write_for_slicer(segmentation: Path, dataset: Dataset, properties: Any) -> P
     image = SimpleITK.Cast(image, SimpleITK.sitkUInt8 if max(codes(dataset)) < 256 else SimpleITK.sitkUInt16)
     for key in image.GetMetaDataKeys():
         image.EraseMetaData(key)
-    extent = " ".join(f"0 {n - 1}" for n in image.GetSize())
+    array = SimpleITK.GetArrayViewFromImage(image)
     entries = {
-        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_SourceRepresentation": "Binary labelmap",
+        "Segmentation_MasterRepresentation": "Binary labelmap",  # its name in older versions of 3D Slicer
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
@@ -63,7 +74,7 @@ def write_for_slicer(segmentation: Path, dataset: Dataset, properties: Any) -> P
             f"Segment{index}_Color": " ".join(f"{value / 255:.6f}" for value in colour),
             f"Segment{index}_LabelValue": str(number),
             f"Segment{index}_Layer": "0",
-            f"Segment{index}_Extent": extent,
+            f"Segment{index}_Extent": extent_of(array == number),
         }
     for key, value in entries.items():
         image.SetMetaData(key, " ".join(value.split()))

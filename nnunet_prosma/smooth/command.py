@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_prosma.arguments import add_quiet, command_parser, number_above, whole
+from nnunet_prosma.arguments import add_quiet, command_parser, number_above, whole, with_examples
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.subcommands import SUBCOMMANDS
 
 if TYPE_CHECKING:
     from nnunet_prosma.smooth.dynamics import Prior
     from nnunet_prosma.smooth.fit import Fitted
+
+EXAMPLES = SUBCOMMANDS["smooth"].examples  # fit, then apply
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,7 +26,13 @@ def parser() -> argparse.ArgumentParser:
         "apply predictions with them (nnUNetv2_predict --save_probabilities).",
     )
     commands = parser.add_subparsers(dest="what", required=True, metavar="fit|apply", help="choose, or smooth")
-    fit = commands.add_parser("fit", help="choose by cross-validation, and write SMOOTH.json")
+    fit = commands.add_parser(
+        "fit",
+        help="choose by cross-validation, and write SMOOTH.json",
+        description="Choose by cross-validation, over folds that were trained with --npz, and write SMOOTH.json. It "
+        "asks for nothing where held-out folds do not show that smoothing helps.",
+        **with_examples("smooth", EXAMPLES[:1]),
+    )
     fit.add_argument("-d", metavar="DATASET", required=True, help="number or name")
     fit.add_argument("-c", metavar="CONFIGURATION", required=True, help="such as 3d_fullres")
     fit.add_argument("-tr", metavar="TRAINER", default="nnUNetTrainer", help="default: %(default)s")
@@ -45,7 +54,12 @@ def parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--seed", type=whole(0), default=0, help="of the test and the interval; default: %(default)s")
     add_quiet(fit)
-    apply = commands.add_parser("apply", help="smooth predictions as SMOOTH.json says")
+    apply = commands.add_parser(
+        "apply",
+        help="smooth predictions as SMOOTH.json says",
+        description="Smooth what nnUNetv2_predict --save_probabilities wrote, as SMOOTH.json says.",
+        **with_examples("smooth", EXAMPLES[1:]),
+    )
     apply.add_argument("settings", type=Path, metavar="SMOOTH.json", help="what fit wrote")
     apply.add_argument("-i", metavar="PROBABILITIES", type=Path, required=True, help="what nnU-Net predicted")
     apply.add_argument("-o", metavar="SEGMENTATIONS", type=Path, required=True, help="folder for the segmentations")
