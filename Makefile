@@ -48,7 +48,7 @@ $(VENV)/installed: EXTRA =
 $(VENV)/installed-test: EXTRA = [test]
 $(VENV)/installed $(VENV)/installed-test: $(VENV)/made-by-make $(SOURCES)
 	@test -e $(VENV)/installed -o -e $(VENV)/installed-test || echo "Installing nnU-Net and PyTorch into $(VENV):" \
-	"about 2 minutes, and on Linux about 6 GB with the CUDA packages."
+	"some minutes without a further line; on Linux 7 GB with the CUDA packages."
 	@rm -rf build *.egg-info
 	$(BIN)/pip install --quiet --disable-pip-version-check ".$(EXTRA)"
 	@rm -rf build *.egg-info

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import inspect
 import re
 import shlex
 import subprocess
@@ -147,10 +148,24 @@ def test_trainers_and_classes_that_are_named_exist():
     texts = [page.read_text() for page in PAGES]
     names = {name for text in texts for name in re.findall(r"\b(nnUNetTrainer(?:ProSMA|PUNet|Attention)\w*)", text)}
     names = {name.partition("__")[0] for name in names}
-    invented = {"nnUNetTrainerProSMADA5"}  # the example of a trainer of one's own
+    invented = {"nnUNetTrainerProSMADA5", "nnUNetTrainerProSMA_30epochs"}  # the examples of a trainer of one's own
     assert {n for n in names - invented if not hasattr(trainers, n)} == set()
     classes = {name for text in texts for name in re.findall(r"nnunet_prosma\.architectures\.(\w+)", text)}
     assert {n for n in classes if not hasattr(architectures, n)} == set()
+
+
+def test_the_trainer_that_the_questions_show_is_one_that_nnunet_can_build(monkeypatch):
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "faq.md").read_text(), re.DOTALL)
+    names = {}
+    exec(compile(example, "docs/faq.md", "exec"), names)
+    trainer = names["nnUNetTrainerProSMA_30epochs"]
+    assert [*inspect.signature(trainer).parameters] == [*inspect.signature(nnUNetTrainer).parameters]
+    instance = trainer.__new__(trainer)
+    monkeypatch.setattr(nnUNetTrainer, "__init__", lambda self, *_: None)
+    trainer.__init__(instance, {}, "2d", 0, {})
+    assert instance.num_epochs == 30
 
 
 def test_figures_are_small_and_each_is_shown():
