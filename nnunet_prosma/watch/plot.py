@@ -19,6 +19,8 @@ from nnunet_prosma.watch.record import GateEpoch, Record, state
 
 PANEL_WIDTH, PANEL_HEIGHT = 6.2, 1.75
 DPI = 100
+SMALLEST_SPAN = 0.04
+"""Of an axis: after few epochs thresholds differ in the fifth digit, which is nothing to see."""
 BY = "nnunet-prosma"
 """Written into the file, so that it is known from others of its name."""
 
@@ -100,6 +102,8 @@ def _curves(axes: Axes, panel: Panel, record: Record, count: int) -> None:
             _mark(axes, rows, ink)
     if panel.limits:
         axes.set_ylim(panel.limits[0] - 0.03, panel.limits[1] + 0.03)
+    elif (short := SMALLEST_SPAN - abs(axes.get_ylim()[1] - axes.get_ylim()[0])) > 0:
+        axes.set_ylim(axes.get_ylim()[0] - short / 2, axes.get_ylim()[1] + short / 2)
     axes.grid(axis="y", color=MUTED, alpha=0.3, lw=0.5)
     axes.locator_params(axis="y", nbins=4)
 
