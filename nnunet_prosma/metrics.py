@@ -67,8 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json == STDOUT:
         print(json.dumps(found, indent=1))
     else:
-        print(as_text(scores), *([left_out] if problems else []), sep="
-")
+        print(as_text(scores), *([left_out] if problems else []), sep="\n")
     if to_file:
         write_json_of("metrics", options.json, found)
     for name, why in problems.items():

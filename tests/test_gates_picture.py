@@ -41,7 +41,7 @@ def test_after_few_epochs_epochs_are_whole_and_thresholds_have_two_digits(axes_o
     assert all(tick == round(tick) for tick in ticks)
     low, high = axes["threshold"].get_ylim()
     assert high - low == pytest.approx(plot.SMALLEST_SPAN)
-    assert low < min(lams) < max(lams) < high
+    assert low < min(lams) <= max(lams) < high
     assert all(len(number) == len("0.69") for number in numbers(axes["threshold"].yaxis))
 
 

@@ -113,6 +113,10 @@ def test_a_p_unet_without_gates_is_the_start_of_one_with(tmp_path, monkeypatch, 
     assert f"copied, the skip's half divided by the gate's openness: {tensors} tensors" in said
     share = float(re.search(r"logits differ from the checkpoint's by (\S+) of the largest", said)[1])
     assert share < 1e-5
+    assert "decoder.gates.0.theta" not in said
+    named = ["warm-start", checkpoint, "-tr", "nnUNetTrainerPUNet", "-o", start, "--overwrite", "--tensors"]
+    assert command.main(named) == 0
+    assert "\n  decoder.gates.0.theta\n" in capsys.readouterr().out
 
 
 def test_gates_that_remove_voxels_cannot_start_open():

@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="touch no weight, and open the gates to 0.9999 instead: they then hardly learn (docs/warm-start.md)",
     )
+    parser.add_argument("--tensors", action="store_true", help="name each tensor, whether copied or new")
     parser.add_argument("--overwrite", action="store_true", help="replace START.pth if it exists")
     return parser
 
@@ -142,12 +143,13 @@ def describe(
     from nnunet_prosma.warm_start.open_gates import SLIT
 
     how = how or f"open to {1 - SLIT if options.keep_weights else OPEN:g}"
-    lines = [f"copied unchanged: {_listed(done.copied)}"]
+    names = options.tensors
+    lines = [f"copied unchanged: {_listed(done.copied, names)}"]
     if done.divided:
-        lines.append(f"copied, the skip's half divided by the gate's openness: {_listed(done.divided)}")
-    lines.append(f"new, gates {how}: {_listed([k for k in done.new if k.startswith('decoder.gates.')])}")
+        lines.append(f"copied, the skip's half divided by the gate's openness: {_listed(done.divided, names)}")
+    lines.append(f"new, gates {how}: {_listed([k for k in done.new if k.startswith('decoder.gates.')], names)}")
     if others := [key for key in done.new if not key.startswith("decoder.gates.")]:
-        lines.append(f"new, as nnU-Net draws it, since channels or labels differ: {_listed(others)}")
+        lines.append(f"new, as nnU-Net draws it, since channels or labels differ: {_listed(others, True)}")
     lines += [f"differs, which is allowed: {difference}" for difference in differences]
     if done.logits_differ_by is not None:
         lines.append(f"logits differ from the checkpoint's by {done.logits_differ_by:.1e} of the largest")
@@ -162,5 +164,5 @@ def describe(
     return "\n".join(lines)
 
 
-def _listed(keys: Sequence[str]) -> str:
-    return f"{len(keys)} tensors" + "".join(f"\n  {key}" for key in keys)
+def _listed(keys: Sequence[str], names: bool) -> str:
+    return f"{len(keys)} tensors" + "".join(f"\n  {key}" for key in keys if names)

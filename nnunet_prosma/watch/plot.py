@@ -64,7 +64,7 @@ def draw_record(records: Mapping[str, Record], path: Path) -> None:
                     shorten(name, 60), (1, 1.02), xycoords="axes fraction", ha="right", va="bottom", weight="bold"
                 )
             grid[-1, column].set_xlabel("epoch")
-            grid[-1, column].xaxis.set_major_locator(MaxNLocator(integer=True))
+            grid[-1, column].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         handles = [Line2D([], [], color=colour(i, len(strides)), lw=2.5) for i in range(len(strides))]
         texts = [f"gates.{gate}, stride {strides[gate]}" for gate in sorted(strides)]
         top = 1 - 0.62 / size[1] * (1 + (len(texts) - 1) // 3 * 0.45)
