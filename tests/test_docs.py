@@ -112,6 +112,7 @@ NNUNET = {
         "-nps",
         "-pl",
         "--save_probabilities",
+        "--save_npz",
         "-prev_stage_predictions",
         "-chk",
         "--disable_tta",

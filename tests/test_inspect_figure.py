@@ -1,11 +1,15 @@
 """What inspect draws, and the files that let ITK-SNAP and 3D Slicer name and colour a segmentation."""
 
+import matplotlib
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+from hand_built import plans
 
 from nnunet_prosma.host.dataset_json import Dataset
-from nnunet_prosma.inspect.figure import judged, most_different, render
+from nnunet_prosma.host.plans import Plans, Setup
+from nnunet_prosma.inspect.case import by_region
+from nnunet_prosma.inspect.figure import RIGHT, STRENGTH, WRONG, judged, most_different, render
 from nnunet_prosma.inspect.measure import Channel, GateRow
 from nnunet_prosma.inspect.slices import choose
 from nnunet_prosma.inspect.viewers import codes, write_for_slicer, write_label_descriptions
@@ -108,3 +112,20 @@ def test_slicer_gets_names_colours_and_the_same_place_in_space(tmp_path):
 
 def test_a_flat_picture_is_no_segmentation_for_slicer(tmp_path):
     assert write_for_slicer(tmp_path / "a.png", dataset({"background": 0, "a": 1}), {"spacing": (999, 1, 1)}) is None
+
+
+def test_what_lies_in_the_same_regions_is_right_whatever_code_the_truth_has():
+    """Whole is 1, 2 and 3, core is 2 and 3; nnU-Net answers 1 for whole and 2 for core, and never 3."""
+    dataset = {
+        "channel_names": {"0": "MR"},
+        "labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3]},
+        "regions_class_order": [1, 2],
+        "numTraining": 1,
+        "file_ending": ".nii.gz",
+    }
+    setup = Setup(Plans.of(plans(3, [8, 8, 8]), "plans.json"), "3d_fullres", Dataset.of(dataset, "dataset.json"))
+    truth, answer = np.array([[0, 1, 2, 3, 3, 0]]), np.array([[0, 1, 2, 2, 1, 1]])
+    shown = judged(np.zeros(truth.shape), by_region(answer, setup), by_region(truth, setup))
+    colours = {n: STRENGTH * np.array(matplotlib.colors.to_rgb(c)) for n, c in (("right", RIGHT), ("wrong", WRONG))}
+    found = ["none" if not v.any() else next(n for n, c in colours.items() if np.allclose(v, c)) for v in shown[0]]
+    assert found == ["none", "right", "right", "right", "wrong", "wrong"]

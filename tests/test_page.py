@@ -190,3 +190,17 @@ def test_the_page_prints(report, tmp_path):
     subprocess.run(asked, check=True, capture_output=True, timeout=300)
     assert pdf.read_bytes().startswith(b"%PDF")
     assert pdf.read_bytes().count(b"/Type /Page\n") >= 3
+
+
+@pytest.mark.skipif(None in (CHROMIUM, shutil.which("pdftotext")), reason="no chromium, or no pdftotext")
+def test_the_heading_of_a_long_table_is_printed_on_each_of_its_pages(tmp_path):
+    rows = [(f"row {i}", "1", "2") for i in range(120)]
+    (tmp_path / "long.html").write_text(page("Long", html_table(("label", "HEADING", "mean"), rows), "."))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    asked = [CHROMIUM, *flags, f"--print-to-pdf={tmp_path / 'long.pdf'}", (tmp_path / "long.html").resolve().as_uri()]
+    subprocess.run(asked, check=True, capture_output=True, timeout=300)
+    text = subprocess.run(["pdftotext", tmp_path / "long.pdf", "-"], check=True, capture_output=True, text=True).stdout
+    pages = [sheet for sheet in text.split("\f") if "row " in sheet]
+    assert len(pages) > 2
+    assert all("HEADING" in sheet for sheet in pages)
+    assert all(f"row {i}" in text for i in range(120))

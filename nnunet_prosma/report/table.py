@@ -28,8 +28,9 @@ def _cell(text: str) -> str:
 
 
 def together(text: str) -> str:
-    """An interval, a mean with its SD and "< 0.001" are broken in no line."""
+    """An interval, a mean with its SD, counts and "< 0.001" are broken in no line."""
     text = re.sub(r"\[[^\]]*\]", lambda found: found[0].replace(" ", NO_BREAK), text)
+    text = re.sub(r"(?<=\d) / (?=\d)", f"{NO_BREAK}/{NO_BREAK}", text)
     return re.sub(r" ?([±<>]) ", rf"{NO_BREAK}\1{NO_BREAK}", text).removeprefix(NO_BREAK)
 
 
