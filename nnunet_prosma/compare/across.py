@@ -83,7 +83,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Across:
-    """Of one run against the baseline, over all reports that have both."""
+    """One run against the baseline, over all reports that have both."""
 
     baseline: str
     candidate: str
@@ -99,7 +99,7 @@ class Across:
 
     @property
     def shares(self) -> dict[str, float | None]:
-        """Of the spread of one data set's estimate: between data sets, between trainings, between cases."""
+        """Shares of the variance of one data set's estimate: between data sets, between trainings, between cases."""
         cases = sum(d.from_cases for d in self.data_sets) / len(self.data_sets)
         known = [d.from_trainings for d in self.data_sets if d.from_trainings is not None]
         trainings = sum(known) / len(known) if len(known) == len(self.data_sets) else None

@@ -44,9 +44,9 @@ def write_across(found: Sequence[Across], output: Path, plots: bool) -> None:
         drawn = {d.name: d for d in draw([forest(one, i) for i, one in enumerate(found)], output / "figures")}
     for i, one in enumerate(found):
         cells = [row(one, k) for k in range(len(one.data_sets))]
-        lines += [f"**{sentence(one)}**", "", spread(one), ""]
+        lines += [f"**{sentence(one)}**", "", shares_sentence(one), ""]
         lines += ["| " + " | ".join(line) + " |" for line in (HEADER, ["---"] * len(HEADER), *cells)] + [""]
-        body += [f'<section><p class="verdict">{escape(minus(sentence(one)))}</p><p>{escape(spread(one))}</p>']
+        body += [f'<section><p class="verdict">{escape(minus(sentence(one)))}</p><p>{escape(shares_sentence(one))}</p>']
         body += [html_table(HEADER, cells)]
         if plot := drawn.get(f"forest_{i + 1}"):
             lines += [f"![{plot.about}](figures/{plot.name}.png)", ""]
@@ -71,8 +71,8 @@ def row(one: Across, index: int) -> tuple[str, ...]:
     return d.name, str(d.cases), span, d.outcome, share
 
 
-def spread(one: Across) -> str:
-    """How much of the spread is of which level."""
+def shares_sentence(one: Across) -> str:
+    """A sentence on how much of the variance is of which level."""
     shares = one.shares
     trainings = shares["trainings"]
     unknown = "; that of trainings is not known, since not every run was trained several times"

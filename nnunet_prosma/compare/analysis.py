@@ -11,27 +11,28 @@ from nnunet_prosma.compare.clusters import clusters_of, note
 from nnunet_prosma.compare.cost import Cost, cost
 from nnunet_prosma.compare.empty import EmptyCounts, count_empty
 from nnunet_prosma.compare.fairness import Finding, compare_cases, judge, lacking
-from nnunet_prosma.compare.paired import Row, paired_rows
+from nnunet_prosma.compare.paired import PairedRow, paired_rows
 from nnunet_prosma.compare.setups import compare_setups
-from nnunet_prosma.compare.summaries import Case, read_cases
+from nnunet_prosma.compare.summaries import ComparedCase, read_cases
 from nnunet_prosma.compare.table import CaseTable, build_table
 from nnunet_prosma.compare.verdict import Verdict, verdict
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.datasets import optional_folder
-from nnunet_prosma.host.runs import Run, short_names
+from nnunet_prosma.host.runs import short_names
 from nnunet_prosma.host.splits import read_splits
+from nnunet_prosma.host.trained import TrainedFolder
 
 
 @dataclass
 class Loaded:
     """Runs that may be compared, their cases, and what was found to differ."""
 
-    runs: list[Run]
+    runs: list[TrainedFolder]
     folds: list[str]
-    cases: list[dict[str, Case]]
+    cases: list[dict[str, ComparedCase]]
     findings: list[Finding]
     table: CaseTable
-    trainings: list[Run] = field(default_factory=list)
+    trainings: list[TrainedFolder] = field(default_factory=list)
     """All of them, where a run stands for several."""
     unmeasured: dict[str, str] = field(default_factory=dict)
     """Case -> why it is left out for all runs."""
@@ -40,13 +41,13 @@ class Loaded:
 @dataclass
 class Analysis:
     loaded: Loaded
-    rows: list[Row]
+    rows: list[PairedRow]
     empty: list[EmptyCounts]
     costs: list[Cost]
     verdicts: dict[str, Verdict]
     settings: Mapping[str, object]
     badges: Mapping[str, Badge]
-    """Of each run against the baseline."""
+    """The badge of each run against the baseline."""
 
     @property
     def concluded(self) -> bool:
@@ -58,12 +59,12 @@ class Analysis:
         return self.loaded.table
 
     @property
-    def primaries(self) -> list[Row]:
+    def primaries(self) -> list[PairedRow]:
         return [row for row in self.rows if row.primary]
 
 
 def load(
-    runs: Sequence[Run],
+    runs: Sequence[TrainedFolder],
     folds: Sequence[str] | None,
     allowed: Sequence[str],
     unit: str,
@@ -129,7 +130,7 @@ def analyse(
     )
 
 
-def expected_folds(runs: Sequence[Run]) -> list[str]:
+def expected_folds(runs: Sequence[TrainedFolder]) -> list[str]:
     """All folds of the split file where nnU-Net's preprocessed folder has one, else all that any run has."""
     found = sorted({fold for run in runs for fold in run.folds if fold != "all"}) or ["all"]
     splits = splits_file(runs[0])
@@ -138,7 +139,7 @@ def expected_folds(runs: Sequence[Run]) -> list[str]:
     return sorted({str(i) for i in range(len(read_splits(splits)))} | set(found) if found != ["all"] else {"all"})
 
 
-def splits_file(run: Run) -> Path | None:
+def splits_file(run: TrainedFolder) -> Path | None:
     preprocessed = optional_folder("nnUNet_preprocessed")
     path = preprocessed and preprocessed / run.dataset / "splits_final.json"
     return path if path and path.is_file() else None

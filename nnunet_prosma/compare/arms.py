@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_prosma.compare.table import CaseTable
-from nnunet_prosma.host.runs import Run, short_names
+from nnunet_prosma.host.runs import short_names
+from nnunet_prosma.host.trained import TrainedFolder
 
 
-def arms_of(runs: Sequence[Run]) -> list[list[int]]:
+def arms_of(runs: Sequence[TrainedFolder]) -> list[list[int]]:
     """Indices of the trainings of each arm: those of one trainer, plans, configuration and data set are one.
 
     Trainings of one thing alone are held against each other, an arm each.
@@ -21,7 +22,7 @@ def arms_of(runs: Sequence[Run]) -> list[list[int]]:
     return list(arms.values()) if len(arms) > 1 else [[index] for index in range(len(runs))]
 
 
-def named(runs: Sequence[Run], arms: Sequence[Sequence[int]]) -> list[Run]:
+def named(runs: Sequence[TrainedFolder], arms: Sequence[Sequence[int]]) -> list[TrainedFolder]:
     """The trainings under the names of their arms, numbered where an arm has several."""
     names = short_names([runs[arm[0]] for arm in arms])
     found = list(runs)

@@ -66,7 +66,7 @@ def badge(findings: Sequence[Finding]) -> Badge:
 
 
 def badges(findings: Sequence[Finding], runs: Sequence[str]) -> dict[str, Badge]:
-    """Of each run against the baseline, which is the first: what differs between these two."""
+    """The badge of each run against the baseline, which is the first: what differs between these two."""
     baseline, *others = runs
     return {run: badge([f for f in findings if f.run in (None, baseline, run)]) for run in others}
 

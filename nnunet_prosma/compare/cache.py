@@ -46,7 +46,7 @@ class Cache:
 
 
 def fingerprint(files: Sequence[Path], *settings: Any) -> str:
-    """Of files by path, size and time of change, and of settings."""
+    """A digest of files by path, size and time of change, and of settings."""
     parts = [[str(f.resolve()), (stat := f.stat()).st_size, stat.st_mtime_ns] for f in files]
     return hashlib.sha256(json.dumps([VERSION, parts, settings]).encode()).hexdigest()[:32]
 

@@ -49,7 +49,7 @@ def _from_file(cases: Sequence[str], path: Path) -> list[str]:
 
 
 def note(cases: Sequence[str]) -> Iterator[Finding]:
-    """Where names look as if cases belonged together, how to say so. Nothing is assumed in silence."""
+    """How to say that cases belong together, where their names look so. Nothing is assumed in silence."""
     found = [PART.fullmatch(case) for case in cases]
     names = [match[1] for match in found if match]
     counted = Counter(names)

@@ -26,7 +26,7 @@ class Column:
     cases: np.ndarray
     values: tuple[np.ndarray, np.ndarray]
     trainings: tuple[np.ndarray, ...] | None = None
-    """Of each arm (trainings, cases), where both were trained several times; values are the means over them."""
+    """Values of each arm (trainings, cases), where both were trained several times; values are the means over them."""
 
     @property
     def differences(self) -> np.ndarray:

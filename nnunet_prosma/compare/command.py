@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nnunet_prosma.compare.analysis import Analysis
     from nnunet_prosma.compare.extremes import Picture
     from nnunet_prosma.compare.table import Metric
-    from nnunet_prosma.host.runs import Run
+    from nnunet_prosma.host.trained import TrainedFolder
     from nnunet_prosma.report.drawing import Drawn
 
 __all__ = ["main", "parser"]
@@ -63,8 +63,8 @@ def over_data_sets(options: argparse.Namespace) -> int:
     return 0
 
 
-def runs_asked_for(options: argparse.Namespace) -> "list[Run]":
-    """By name, by folder, or predictions; several trainings of one thing have its name and a number."""
+def runs_asked_for(options: argparse.Namespace) -> "list[TrainedFolder]":
+    """The runs by name, by folder, or as predictions; several trainings of one thing have its name and a number."""
     from nnunet_prosma.compare.arms import arms_of, named, repeats_of
     from nnunet_prosma.compare.predictions import read_predictions
     from nnunet_prosma.host.runs import folders_by_name, read_runs
@@ -80,7 +80,7 @@ def runs_asked_for(options: argparse.Namespace) -> "list[Run]":
     return named(runs, arms_of(runs))
 
 
-def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) -> tuple["Analysis", list[str]]:
+def compare(options: argparse.Namespace, runs: "Sequence[TrainedFolder]", folder: Path) -> tuple["Analysis", list[str]]:
     """What was found, and what could not be read, case by case."""
     from nnunet_prosma.compare.analysis import analyse, by_arm, load
     from nnunet_prosma.compare.predictions import TEST, Predictions, about_predictions
@@ -95,7 +95,7 @@ def compare(options: argparse.Namespace, runs: "Sequence[Run]", folder: Path) ->
     table = loaded.table
     settings: dict[str, object] = {"seed": options.seed, "allowed": options.allow, "cluster": options.cluster}
     if not options.no_images:
-        from nnunet_prosma.compare.add_surfaces import with_surfaces
+        from nnunet_prosma.compare.with_surfaces import with_surfaces
 
         tolerances = by_name(options.tolerance, table.labels, TOLERANCE, "--tolerance", "label")
         settings["tolerance"] = describe(tolerances, unit)

@@ -7,7 +7,7 @@ import numpy as np
 
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.host.parameters import count_parameters
-from nnunet_prosma.host.runs import Run
+from nnunet_prosma.host.trained import TrainedFolder
 
 ENOUGH = 20
 """Epochs of each run from which on its time is a percentage of the baseline's: two on a busy machine tell nothing."""
@@ -28,7 +28,7 @@ class Cost:
     gpu: str | None
 
 
-def cost(run: Run, folds: Sequence[str]) -> Cost:
+def cost(run: TrainedFolder, folds: Sequence[str]) -> Cost:
     used = [run.folds[f] for f in folds if f in run.folds]
     seconds = [s for f in used for s in _later(f.log.curves.get("seconds", {}))]
     memory = [m for f in used if (m := f.log.peak_memory_gib) is not None]
@@ -70,7 +70,7 @@ def cost_section(costs: Sequence[Cost]) -> Section:
 
 
 def _later(seconds: dict[int, float]) -> list[float]:
-    """Without the first epoch, if there is another."""
+    """The values without the first epoch, if there is another."""
     return [s for epoch, s in seconds.items() if len(seconds) == 1 or epoch != min(seconds)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.paired import Row
+from nnunet_prosma.compare.paired import PairedRow
 from nnunet_prosma.compare.verdict import number
 
 SHOWN = 5
@@ -19,7 +19,7 @@ class Picture:
     problem: what of it cannot be read, in one sentence.
     """
 
-    row: Row
+    row: PairedRow
     case: str
     name: str
     title: str
@@ -29,7 +29,7 @@ class Picture:
 
 
 def largest(analysis: Analysis) -> Iterator[Picture]:
-    """For each run up to five regressions and five gains, the largest first."""
+    """The largest changes: for each run up to five regressions and five gains, the largest first."""
     for row in analysis.primaries:
         for kind, rank, index in extremes(row):
             case = analysis.table.cases[row.cases[index]]
@@ -43,7 +43,7 @@ def largest(analysis: Analysis) -> Iterator[Picture]:
             )
 
 
-def extremes(row: Row) -> Iterator[tuple[str, int, int]]:
+def extremes(row: PairedRow) -> Iterator[tuple[str, int, int]]:
     """(regression or gain, its rank from 1, index among the row's cases)."""
     better = row.differences * row.metric.better
     order = np.argsort(better, kind="stable")

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nnunet_prosma.compare.summaries import Case
+from nnunet_prosma.compare.summaries import ComparedCase
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.runs import LabelKey
+from nnunet_prosma.host.labels import LabelKey
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def judge(findings: Sequence[Finding], allowed: Sequence[str]) -> list[Finding]:
     return judged
 
 
-def compare_cases(names: Sequence[str], cases: Sequence[Mapping[str, Case]]) -> Iterator[Finding]:
+def compare_cases(names: Sequence[str], cases: Sequence[Mapping[str, ComparedCase]]) -> Iterator[Finding]:
     """Other cases, cases in another fold, another ground truth."""
     for name, other in zip(names[1:], cases[1:], strict=True):
         first, baseline = cases[0], names[0]
@@ -63,7 +63,7 @@ def compare_cases(names: Sequence[str], cases: Sequence[Mapping[str, Case]]) -> 
 
 
 def lacking(
-    names: Sequence[str], cases: Sequence[Mapping[str, Case]], labels: Mapping[LabelKey, str]
+    names: Sequence[str], cases: Sequence[Mapping[str, ComparedCase]], labels: Mapping[LabelKey, str]
 ) -> Iterator[Finding]:
     """Labels that all runs define and one run's summary does not have in a case that is compared."""
     common = sorted(set.intersection(*(set(c) for c in cases)))
@@ -84,6 +84,6 @@ def some(cases: Sequence[str], shown: int = 5) -> str:
     return f"{'the case' if len(cases) == 1 else f'{len(cases)} cases:'} {', '.join(cases[:shown])}{rest}"
 
 
-def _truth(case: Case, other: Case) -> dict[LabelKey, float]:
+def _truth(case: ComparedCase, other: ComparedCase) -> dict[LabelKey, float]:
     """Voxels of each label in the ground truth, for the labels that both know."""
     return {key: values[2] for key, values in case.values.items() if key in other.values}

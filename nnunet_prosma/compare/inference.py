@@ -18,7 +18,7 @@ ONE = "no test: one question with Dice"
 
 @dataclass(frozen=True)
 class Test:
-    """Of the mean difference. p is None where there is none, and reason says why."""
+    """A test of the mean difference. p is None where there is none, and reason says why."""
 
     differing: int
     p: float | None

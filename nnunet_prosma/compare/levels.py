@@ -18,9 +18,9 @@ def label_means(analysis: Analysis) -> Section:
         of_label = nnunet_means(table, r)
         ours = next(
             (
-                row.spreads[0 if run == row.baseline else 1].mean
+                row.by_run[0 if run == row.baseline else 1].mean
                 for row in analysis.rows
-                if row.metric.name == "dice" and row.label == headline and row.spreads
+                if row.metric.name == "dice" and row.label == headline and row.by_run
                 if run in (row.baseline, row.candidate)
             ),
             None,
@@ -52,17 +52,17 @@ def trainings(analysis: Analysis) -> Section:
     """Run-to-run beside case-to-case spread, where every run was trained several times."""
     rows: list[tuple[str, ...]] = []
     for row in analysis.primaries:
-        if row.crossed is None or row.spreads is None:
+        if row.crossed is None or row.by_run is None:
             continue
         for which, run in ((0, row.baseline), (1, row.candidate)):
             if which == 0 and rows:
                 continue
-            sd = row.spreads[which].sd
+            sd = row.by_run[which].sd
             rows.append(
                 (
                     run,
                     str(row.trainings[which]),
-                    digits(row.spreads[which].mean, row),
+                    digits(row.by_run[which].mean, row),
                     f"{row.crossed.training_sd[which]:.{row.metric.digits + 1}f}",
                     "–" if sd is None else digits(sd, row),
                     "" if which == 0 else parts(row.crossed.from_cases, row.crossed.from_trainings),

@@ -16,7 +16,7 @@ from nnunet_prosma.compare.cache import Cache, fingerprint
 from nnunet_prosma.compare.surfaces import diagonal, drop_flat_axis, surface_metrics
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.images import read_segmentation
-from nnunet_prosma.host.runs import LabelKey
+from nnunet_prosma.host.labels import LabelKey
 from nnunet_prosma.host.segmentations import check_geometry
 from nnunet_prosma.progress import progress_bar
 
@@ -44,7 +44,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a task: what was measured, or in one sentence what stood in the way."""
+    """What came of a task: what was measured, or in one sentence what stood in the way."""
 
     key: str
     measured: Measured | None
@@ -90,7 +90,7 @@ def _outcomes(tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, Outc
 
 
 def _measured(task: Task) -> tuple[Task, Outcome]:
-    """In a worker: a problem of one case must not end the others."""
+    """What a worker measured: a problem of one case must not end the others."""
     try:
         return task, Outcome(task.key, measure(task), None)
     except MemoryError:

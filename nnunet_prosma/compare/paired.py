@@ -17,14 +17,14 @@ CLUSTERED = SignedRank(0, None, None, "no test: cases belong together")
 
 
 @dataclass(frozen=True)
-class Spread:
+class MeanAndDeviation:
     mean: float
     sd: float | None
     median: float
 
 
 @dataclass(frozen=True)
-class Row:
+class PairedRow:
     """differences: candidate minus baseline over the cases that count."""
 
     baseline: str
@@ -37,7 +37,7 @@ class Row:
     clusters: int | None
     cases: tuple[int, ...]
     values: tuple[np.ndarray, np.ndarray]
-    spreads: tuple[Spread, Spread] | None
+    by_run: tuple[MeanAndDeviation, MeanAndDeviation] | None
     mean_difference: float | None
     median_difference: float | None
     mean_interval: Interval | None
@@ -82,7 +82,7 @@ class Row:
         return self.values[1] - self.values[0]
 
 
-def paired_rows(table: CaseTable, primary: str, seed: int) -> list[Row]:
+def paired_rows(table: CaseTable, primary: str, seed: int) -> list[PairedRow]:
     """Every run after the first against the first."""
     columns = [
         column
@@ -97,14 +97,14 @@ def paired_rows(table: CaseTable, primary: str, seed: int) -> list[Row]:
     ]
 
 
-def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -> Row:
+def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -> PairedRow:
     metric, d, some = column.metric, column.differences, len(column.cases) > 0
     better = np.round(metric.better * d, DIGITS)
     labels = slice(None) if column.label == MEAN else table.labels.index(column.label)
     present = int((table.n_ref[:, labels] > 0).reshape(len(table.cases), -1).any(1).sum())
     units = None if table.clusters is None else np.array(table.clusters)[column.cases]
     clusters = len({table.clusters[i] for i in column.cases}) if table.clusters is not None else None
-    return Row(
+    return PairedRow(
         baseline=table.runs[0],
         candidate=table.runs[column.run],
         metric=metric,
@@ -115,7 +115,7 @@ def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -
         clusters=clusters,
         cases=tuple(int(i) for i in column.cases),
         values=column.values,
-        spreads=(spread(column.values[0]), spread(column.values[1])) if some else None,
+        by_run=(mean_and_deviation(column.values[0]), mean_and_deviation(column.values[1])) if some else None,
         mean_difference=float(np.mean(d)) if some else None,
         median_difference=float(np.median(d)) if some else None,
         mean_interval=inference.interval,
@@ -133,9 +133,9 @@ def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -
     )
 
 
-def spread(values: np.ndarray) -> Spread:
+def mean_and_deviation(values: np.ndarray) -> MeanAndDeviation:
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Spread(float(np.mean(values)), sd, float(np.median(values)))
+    return MeanAndDeviation(float(np.mean(values)), sd, float(np.median(values)))
 
 
 def fold_means(table: CaseTable, column: Column) -> dict[str, tuple[float, float]]:

@@ -11,25 +11,25 @@ from textwrap import fill
 import matplotlib
 import numpy as np
 
-from nnunet_prosma.compare.add_surfaces import find_truth, reader_of
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.predictions import Predictions
-from nnunet_prosma.compare.summaries import Case
+from nnunet_prosma.compare.summaries import ComparedCase
+from nnunet_prosma.compare.with_surfaces import find_truth, reader_of
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_bytes
 from nnunet_prosma.host.datasets import optional_folder
 from nnunet_prosma.host.directions import directions
 from nnunet_prosma.host.images import read_images, read_segmentation
 from nnunet_prosma.host.labels import LabelKey, parts_of
-from nnunet_prosma.host.runs import Run
+from nnunet_prosma.host.trained import TrainedFolder
 from nnunet_prosma.report.drawing import STYLE, figure, shorten
 from nnunet_prosma.report.orientation import Display, display
 from nnunet_prosma.report.overlay import edge_letters, hatch, legend_entries, painted
 from nnunet_prosma.report.shade import in_colour, shaded
 
 MARGIN = 0.25
-"""Of the size of what is segmented, on each side of it."""
+"""Share of the size of what is segmented, on each side of it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _picture(analysis: Analysis, picture: Picture) -> Picture:
     return replace(picture, about=about, png=render(image, masks, number, titles, labels), problem=problem)
 
 
-def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> Masks:
+def read_masks(runs: Sequence[TrainedFolder], cases: Sequence[ComparedCase]) -> Masks:
     reader = reader_of(runs[0])
     truth = find_truth(runs[0], cases[0].truth)
     for path in (truth, *(c.prediction for c in cases)):
@@ -93,7 +93,7 @@ def read_masks(runs: Sequence[Run], cases: Sequence[Case]) -> Masks:
     return Masks(volumes, ignored, view)
 
 
-def files_of(run: Run, case: str, truth: Path) -> list[Path]:
+def files_of(run: TrainedFolder, case: str, truth: Path) -> list[Path]:
     """All channels of the case's image: where nnUNet_raw has it, or in the folder beside that of the truth."""
     described = run.described if isinstance(run, Predictions) else run.setup.dataset
     raw, ending, first = optional_folder("nnUNet_raw"), run.file_ending, f"{case}_0000{run.file_ending}"
@@ -114,7 +114,7 @@ def files_of(run: Run, case: str, truth: Path) -> list[Path]:
     return [found, *sorted(set(found.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{ending}")) - {found})]
 
 
-def read_image(run: Run, case: str, truth: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+def read_image(run: TrainedFolder, case: str, truth: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The raw image in greys or colours, None if it is not there; one that is not whole is an InputError."""
     described = run.described if isinstance(run, Predictions) else run.setup.dataset
     files = files_of(run, case, truth)

@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.extremes import slug
-from nnunet_prosma.compare.paired import Row
+from nnunet_prosma.compare.paired import PairedRow
 from nnunet_prosma.compare.table import CaseTable, Metric
-from nnunet_prosma.host.runs import Run
+from nnunet_prosma.host.trained import TrainedFolder
 from nnunet_prosma.report.drawing import INK, MUTED, Plot, figure, shorten
 
 COLOURS = ("#7f7f88", "#d55e00", "#0080c0", "#00a078", "#b76fb0", "#b09000")
@@ -38,7 +38,7 @@ def plots(analysis: Analysis) -> Iterator[Plot]:
     yield from curves(analysis.loaded.runs, analysis.loaded.folds)
 
 
-def panels(name: str, draw: Callable[..., None], rows: Sequence[Row], primary: Row) -> Iterator[Plot]:
+def panels(name: str, draw: Callable[..., None], rows: Sequence[PairedRow], primary: PairedRow) -> Iterator[Plot]:
     """Four panels a figure, all on one scale."""
     better = "better" if primary.metric.better > 0 else "worse"
     about = {
@@ -81,7 +81,7 @@ def fence(values: np.ndarray) -> tuple[float, float]:
     return max(float(values.min()), low - reach), min(float(values.max()), high + reach)
 
 
-def scatter(axes: Axes, row: Row, limits: tuple[float, float]) -> None:
+def scatter(axes: Axes, row: PairedRow, limits: tuple[float, float]) -> None:
     a, b = (v.clip(*limits) for v in row.values)
     out = (a != row.values[0]) | (b != row.values[1])
     axes.plot(limits, limits, color=MUTED, lw=0.8, zorder=1)
@@ -97,7 +97,7 @@ def scatter(axes: Axes, row: Row, limits: tuple[float, float]) -> None:
     axes.locator_params(nbins=4)
 
 
-def sorted_differences(axes: Axes, row: Row, limits: tuple[float, float]) -> None:
+def sorted_differences(axes: Axes, row: PairedRow, limits: tuple[float, float]) -> None:
     d = np.sort(row.differences)
     x = np.arange(len(d))
     colours = np.where(d * row.metric.better >= 0, BETTER, WORSE)
@@ -115,7 +115,7 @@ def sorted_differences(axes: Axes, row: Row, limits: tuple[float, float]) -> Non
     axes.locator_params(axis="y", nbins=4)
 
 
-def differences_by_label(rows: Sequence[Row], metric: Metric) -> Iterator[Plot]:
+def differences_by_label(rows: Sequence[PairedRow], metric: Metric) -> Iterator[Plot]:
     """Mean difference with its interval, a line for each label, a colour for each run."""
     labels = list(dict.fromkeys(row.label for row in rows if row.mean_difference is not None))
     runs = list(dict.fromkeys(row.candidate for row in rows))
@@ -157,7 +157,8 @@ def differences_by_label(rows: Sequence[Row], metric: Metric) -> Iterator[Plot]:
 
 
 def distributions(table: CaseTable, metric: Metric) -> Iterator[Plot]:
-    """By label and run: median, quartiles (thick), 5th to 95th percentile (thin), and each case if they are few."""
+    """Distributions by label and run: median, quartiles (thick), 5th to 95th percentile (thin), and each case if they
+    are few."""
     values = table.values[metric.name]
     counted = ((table.n_ref > 0) & np.isfinite(values)).all(0)
     labels = [label for k, label in enumerate(table.labels) if counted[:, k].any()]
@@ -198,7 +199,7 @@ def distributions(table: CaseTable, metric: Metric) -> Iterator[Plot]:
         )
 
 
-def curves(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Plot]:
+def curves(runs: Sequence[TrainedFolder], folds: Sequence[str]) -> Iterator[Plot]:
     """The mean over folds, each fold thin behind it."""
     names = {"val_loss": "validation loss", "train_loss": "training loss", "pseudo_dice": "pseudo Dice"}
     for key, title in names.items():

@@ -127,7 +127,7 @@ def names_of(folders: Sequence[Path]) -> list[str]:
 
 
 def find_dataset_json(folder: Path, truth: Path | None) -> Path:
-    """Where nnU-Net puts it: beside predictions, and beside the folder of the truth."""
+    """The dataset.json where nnU-Net puts it: beside predictions, and beside the folder of the truth."""
     places = [folder / "dataset.json", *([truth / "dataset.json", truth.parent / "dataset.json"] if truth else [])]
     found = next((place for place in places if place.is_file()), None)
     if found is None:

@@ -3,7 +3,7 @@
 from nnunet_prosma.compare import unmeasured
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.columns import MEAN
-from nnunet_prosma.compare.paired import Row, Spread
+from nnunet_prosma.compare.paired import MeanAndDeviation, PairedRow
 from nnunet_prosma.compare.section import LONG, Section, Table
 from nnunet_prosma.compare.table import Metric
 from nnunet_prosma.compare.verdict import number, p_digits, percent
@@ -72,17 +72,17 @@ def _unit(metric: Metric) -> str:
     return f" [{metric.unit}]" if metric.unit else ""
 
 
-def _result(row: Row) -> tuple[str, ...]:
+def _result(row: PairedRow) -> tuple[str, ...]:
     """A cell for each of COLUMNS."""
     reasons = ((row.absent, "absent"), (row.missed, "missed"))
     out = "".join(f" (−{count} {reason})" for count, reason in reasons if count)
-    if row.spreads is None:
+    if row.by_run is None:
         return (f"{row.n}{out}", *["–"] * (len(COLUMNS) - 1))
-    (a, b) = row.spreads
+    (a, b) = row.by_run
     return (
         f"{row.n}{out}",
-        _spread(a, row),
-        _spread(b, row),
+        _mean_and_deviation(a, row),
+        _mean_and_deviation(b, row),
         _difference(row.mean_difference, row.mean_interval, row),
         "–" if row.effect_size is None else f"{row.effect_size:+.2f}",
         p_value(row.test.p) if row.test.p is not None else row.test.reason,
@@ -95,20 +95,20 @@ def _result(row: Row) -> tuple[str, ...]:
     )
 
 
-def cells(row: Row) -> dict[str, str]:
+def cells(row: PairedRow) -> dict[str, str]:
     """The cells by their column."""
     return dict(zip(COLUMNS, _result(row), strict=True))
 
 
-def digits(value: float, row: Row) -> str:
+def digits(value: float, row: PairedRow) -> str:
     return f"{value:.{row.metric.digits}f}"
 
 
-def _spread(spread: Spread, row: Row) -> str:
-    return digits(spread.mean, row) + (f" ± {digits(spread.sd, row)}" if spread.sd is not None else "")
+def _mean_and_deviation(values: MeanAndDeviation, row: PairedRow) -> str:
+    return digits(values.mean, row) + (f" ± {digits(values.sd, row)}" if values.sd is not None else "")
 
 
-def _difference(value: float | None, interval: Interval | None, row: Row) -> str:
+def _difference(value: float | None, interval: Interval | None, row: PairedRow) -> str:
     if value is None:
         return "–"
     centre = number(value, row, True).removesuffix(row.metric.unit).strip()

@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.host.preprocessing import decides_preprocessing
-from nnunet_prosma.host.runs import Fold, Run
+from nnunet_prosma.host.trained import Fold, TrainedFolder
 
 NETWORK = ("architecture",)
 SCHEDULE = {
@@ -37,7 +37,7 @@ SURROUNDINGS = {
 }
 
 
-def compare_setups(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Finding]:
+def compare_setups(runs: Sequence[TrainedFolder], folds: Sequence[str]) -> Iterator[Finding]:
     """What differs between the first run and each other before any case is looked at."""
     baseline, *others = runs
     for run in runs:
@@ -48,7 +48,7 @@ def compare_setups(runs: Sequence[Run], folds: Sequence[str]) -> Iterator[Findin
         yield Finding("splits", "Fold all was trained and validated on the same cases: its numbers tell no ability.")
 
 
-def differences(baseline: Run, run: Run, folds: Sequence[str]) -> Iterator[Finding]:
+def differences(baseline: TrainedFolder, run: TrainedFolder, folds: Sequence[str]) -> Iterator[Finding]:
     if run.dataset != baseline.dataset:
         sentence = f"{baseline.name} was trained on {baseline.dataset}, {run.name} on {run.dataset}."
         yield Finding("dataset", sentence, error=True)
@@ -62,7 +62,7 @@ def differences(baseline: Run, run: Run, folds: Sequence[str]) -> Iterator[Findi
     yield from training_differences(baseline, run, folds)
 
 
-def missing_folds(run: Run, folds: Sequence[str]) -> Iterator[Finding]:
+def missing_folds(run: TrainedFolder, folds: Sequence[str]) -> Iterator[Finding]:
     absent = [f for f in folds if f not in run.folds]
     unvalidated = [f for f in folds if f in run.folds and not run.folds[f].summary.is_file()]
     if absent:
@@ -83,7 +83,7 @@ def missing_folds(run: Run, folds: Sequence[str]) -> Iterator[Finding]:
         yield Finding("unfinished", f"{run.name} has no checkpoint_final.pth: {reached}.", error=True)
 
 
-def label_differences(baseline: Run, run: Run) -> Iterator[Finding]:
+def label_differences(baseline: TrainedFolder, run: TrainedFolder) -> Iterator[Finding]:
     if (baseline.labels, baseline.ignore_label) == (run.labels, run.ignore_label):
         return
     yield Finding(
@@ -93,7 +93,7 @@ def label_differences(baseline: Run, run: Run) -> Iterator[Finding]:
     )
 
 
-def plan_differences(baseline: Run, run: Run) -> Iterator[Finding]:
+def plan_differences(baseline: TrainedFolder, run: TrainedFolder) -> Iterator[Finding]:
     """A diff of the plans in three parts: the network, the preprocessing, and the rest."""
     before, after = flatten(baseline.settings()), flatten(run.settings())
     changed = [k for k in {**before, **after} if before.get(k) != after.get(k)]
@@ -114,7 +114,7 @@ def plan_differences(baseline: Run, run: Run) -> Iterator[Finding]:
             )
 
 
-def training_differences(baseline: Run, run: Run, folds: Sequence[str]) -> Iterator[Finding]:
+def training_differences(baseline: TrainedFolder, run: TrainedFolder, folds: Sequence[str]) -> Iterator[Finding]:
     """Schedule, sizes of the splits, data fingerprint, versions and machines, fold by fold, said once for all folds."""
     common = [f for f in folds if f in baseline.folds and f in run.folds]
     for fields, kind in ((SCHEDULE, "schedule"), (SURROUNDINGS, "versions")):
@@ -140,7 +140,12 @@ def flatten(tree: Any, path: str = "") -> dict[str, str]:
 
 
 def _differs(
-    baseline: Run, run: Run, folds: Sequence[str], kind: str, about: str, read: Callable[[Fold], object]
+    baseline: TrainedFolder,
+    run: TrainedFolder,
+    folds: Sequence[str],
+    kind: str,
+    about: str,
+    read: Callable[[Fold], object],
 ) -> Iterator[Finding]:
     """One finding for all folds in which read(fold) is known for both runs and not the same."""
     pairs = {f: (read(baseline.folds[f]), read(run.folds[f])) for f in folds}
@@ -172,6 +177,6 @@ def _folds(folds: Sequence[str]) -> str:
     return f"fold{'' if len(folds) == 1 else 's'} {', '.join(folds)}"
 
 
-def _labels(run: Run) -> str:
+def _labels(run: TrainedFolder) -> str:
     ignore = "" if run.ignore_label is None else f", ignore = {run.ignore_label}"
     return ", ".join(f"{name} = {key}" for key, name in run.labels.items()) + ignore

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.labels import LabelKey
-from nnunet_prosma.host.runs import Run
+from nnunet_prosma.host.trained import TrainedFolder
 
 
 @dataclass(frozen=True)
-class Case:
+class ComparedCase:
     """One validation case of one run; values maps label to nnU-Net's Dice, IoU (NaN where undefined), n_ref, n_pred."""
 
     name: str
@@ -20,9 +20,9 @@ class Case:
     values: Mapping[LabelKey, tuple[float, float, float, float]]
 
 
-def read_cases(run: Run, folds: Iterable[str]) -> dict[str, Case]:
-    """Case name -> Case over these folds."""
-    cases: dict[str, Case] = {}
+def read_cases(run: TrainedFolder, folds: Iterable[str]) -> dict[str, ComparedCase]:
+    """Case name -> what was measured in it, over these folds."""
+    cases: dict[str, ComparedCase] = {}
     for fold in folds:
         for case in read_fold_cases(run, fold):
             if case.name in cases:
@@ -34,10 +34,10 @@ def read_cases(run: Run, folds: Iterable[str]) -> dict[str, Case]:
     return cases
 
 
-def read_fold_cases(run: Run, fold: str) -> list[Case]:
+def read_fold_cases(run: TrainedFolder, fold: str) -> list[ComparedCase]:
     found = run.folds[fold]
     return [
-        Case(
+        ComparedCase(
             name=case.prediction.name.removesuffix(run.file_ending),
             fold=fold,
             truth=case.truth,

@@ -26,7 +26,8 @@ def surface_metrics(
 
 
 def diagonal(shape: Sequence[int], spacing: Sequence[float]) -> float:
-    """From corner to corner of the image: no distance in it is larger, so it can stand for that of a missed label."""
+    """The distance from corner to corner of the image: no distance in it is larger, so it can stand for that of a
+    missed label."""
     return float(np.linalg.norm(np.multiply(shape, spacing)))
 
 

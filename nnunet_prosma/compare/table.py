@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nnunet_prosma.compare.summaries import Case
-from nnunet_prosma.host.runs import LabelKey
+from nnunet_prosma.compare.summaries import ComparedCase
+from nnunet_prosma.host.labels import LabelKey
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class CaseTable:
     n_ref: np.ndarray
     n_pred: np.ndarray
     clusters: list[str] | None = None
-    """Of each case, where some belong together."""
+    """The cluster of each case, where some belong together."""
     trainings: "CaseTable | None" = None
-    """Where a run of this table stands for several trainings: the table of these."""
+    """The table of single trainings, where a run of this table stands for several."""
     arms: list[list[int]] = field(default_factory=list)
     """The indices of each run's trainings in that table."""
 
@@ -59,9 +59,9 @@ class CaseTable:
 
 
 def build_table(
-    names: Sequence[str], cases: Sequence[Mapping[str, Case]], labels: Mapping[LabelKey, str], unit: str
+    names: Sequence[str], cases: Sequence[Mapping[str, ComparedCase]], labels: Mapping[LabelKey, str], unit: str
 ) -> CaseTable:
-    """From nnU-Net's own numbers, over the cases and labels that all runs have."""
+    """A table of nnU-Net's own numbers, over the cases and labels that all runs have."""
     common = sorted(set.intersection(*(set(c) for c in cases)), key=lambda c: (cases[0][c].fold, c))
     keys = [k for k in labels if all(k in c[n].values for c in cases for n in common)]
     raw = np.array([[[c[n].values[k] for k in keys] for n in common] for c in cases], dtype=float)

@@ -8,7 +8,7 @@ from nnunet_prosma.report.table import minus
 
 SHOWN = ("cases", "baseline mean ± SD", "mean ± SD", "mean difference", "p (corrected)")
 ROWS = 45
-"""That fit on a page; with more, each metric has a table of its own."""
+"""Rows that fit on a page; with more, each metric has a table of its own."""
 HEADER = ("label", "cases", "baseline", "this run", "mean difference [interval]", "p (corrected)")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from nnunet_prosma import __version__
 from nnunet_prosma.compare.analysis import Analysis
 from nnunet_prosma.compare.empty import usable
-from nnunet_prosma.compare.paired import Row
+from nnunet_prosma.compare.paired import PairedRow
 from nnunet_prosma.compare.table import CaseTable, Metric
 from nnunet_prosma.compare.verdict import caveat
 from nnunet_prosma.files import write_json, write_text
@@ -81,7 +81,7 @@ def summary(analysis: Analysis) -> dict[str, Any]:
     return _strict(content)
 
 
-def row_summary(row: Row) -> dict[str, Any]:
+def row_summary(row: PairedRow) -> dict[str, Any]:
     return {
         "baseline": row.baseline,
         "candidate": row.candidate,
@@ -96,8 +96,8 @@ def row_summary(row: Row) -> dict[str, Any]:
         "missed": row.missed,
         "clusters": row.clusters,
         "effect_size": row.effect_size,
-        "baseline_values": asdict(row.spreads[0]) if row.spreads else None,
-        "candidate_values": asdict(row.spreads[1]) if row.spreads else None,
+        "baseline_values": asdict(row.by_run[0]) if row.by_run else None,
+        "candidate_values": asdict(row.by_run[1]) if row.by_run else None,
         "mean_difference": row.mean_difference,
         "error": row.error,
         "mean_interval": asdict(row.mean_interval) if row.mean_interval else None,
@@ -119,7 +119,7 @@ def row_summary(row: Row) -> dict[str, Any]:
 
 
 def nnunet_means(table: CaseTable, run: int) -> dict[str, float | None]:
-    """As nnU-Net averages: a false alarm is 0, a case without truth and prediction is left out."""
+    """Means as nnU-Net takes them: a false alarm is 0, a case without truth and prediction is left out."""
     dice = table.values["dice"][run]
     return {
         label: float(np.nanmean(dice[:, k])) if np.isfinite(dice[:, k]).any() else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nnunet_prosma.compare.columns import MEAN
-from nnunet_prosma.compare.paired import Row
+from nnunet_prosma.compare.paired import PairedRow
 from nnunet_prosma.statistics.studentised import LEVEL, MINIMUM
 
 ALPHA = round(1 - LEVEL, 12)
@@ -27,7 +27,8 @@ Outcome = Literal["better", "worse", "no difference shown", "identical", "no con
 
 @dataclass(frozen=True)
 class Verdict:
-    """On one run against the baseline. agree: whether test and interval say the same; None where one is missing."""
+    """The verdict on one run against the baseline. agree: whether test and interval say the same; None where one is
+    missing."""
 
     baseline: str
     candidate: str
@@ -40,8 +41,9 @@ class Verdict:
     """Whether both were trained several times, so that it speaks of the methods and not of these trained models."""
 
 
-def verdict(row: Row, margin: float | None = None) -> Verdict:
-    """On the primary row of a run. "better" and "worse" need a corrected p below 5 % and an interval clear of 0.
+def verdict(row: PairedRow, margin: float | None = None) -> Verdict:
+    """The verdict on the primary row of a run. "better" and "worse" need a corrected p below 5 % and an interval
+    clear of 0.
 
     margin: a difference too small to matter, said beforehand.
     """
@@ -51,8 +53,9 @@ def verdict(row: Row, margin: float | None = None) -> Verdict:
     return Verdict(row.baseline, row.candidate, outcome, agree, said, margin, within, min(row.trainings) > 1)
 
 
-def judge_margin(row: Row, margin: float) -> Within:
-    """By the interval: wholly within the margin, or its lower end above it; "open" where there is no interval."""
+def judge_margin(row: PairedRow, margin: float) -> Within:
+    """Where the interval lies: wholly within the margin, or its lower end above it; "open" where there is no
+    interval."""
     if row.mean_interval is None:
         return "open"
     ends = sorted(end * row.metric.better for end in (row.mean_interval.low, row.mean_interval.high))
@@ -61,7 +64,7 @@ def judge_margin(row: Row, margin: float) -> Within:
     return "open"
 
 
-def margin_sentence(row: Row, margin: float, within: Within) -> str:
+def margin_sentence(row: PairedRow, margin: float, within: Within) -> str:
     allowed = f"{number(margin, row)} (said beforehand)"
     if within == "equivalent":
         return f"{row.candidate} and {row.baseline} are equivalent: the interval lies within a margin of {allowed}."
@@ -70,7 +73,7 @@ def margin_sentence(row: Row, margin: float, within: Within) -> str:
     return f"Neither equivalence nor non-inferiority is shown for a margin of {allowed}."
 
 
-def judge(row: Row) -> tuple[Outcome, bool | None]:
+def judge(row: PairedRow) -> tuple[Outcome, bool | None]:
     if row.n and row.ties == row.n:
         return "identical", None
     if row.units < MINIMUM or row.mean_difference is None or (row.mean_interval is None and row.test.corrected is None):
@@ -83,9 +86,9 @@ def judge(row: Row) -> tuple[Outcome, bool | None]:
     return "no difference shown", (by_interval == by_test) if known else None
 
 
-def sentence(row: Row, outcome: Outcome) -> str:
+def sentence(row: PairedRow, outcome: Outcome) -> str:
     what = row.metric.title + (f" ({MEAN})" if row.label == MEAN else f" of {row.label}")
-    if row.mean_difference is None or row.spreads is None:
+    if row.mean_difference is None or row.by_run is None:
         return f"{row.candidate} cannot be compared with {row.baseline}: no case has a defined {what}."
     scope = f"Over {row.n} case{'' if row.n == 1 else 's'}"
     if row.clusters is not None:
@@ -98,10 +101,10 @@ def sentence(row: Row, outcome: Outcome) -> str:
     if outcome == "no conclusion":
         return (
             f"{scope}, no conclusion: {why_none(row)}. The {what} of {row.candidate} is "
-            f"{number(row.spreads[1].mean, row)} on average, that of {row.baseline} "
-            f"{number(row.spreads[0].mean, row)} ({count})."
+            f"{number(row.by_run[1].mean, row)} on average, that of {row.baseline} "
+            f"{number(row.by_run[0].mean, row)} ({count})."
         )
-    means = " against ".join(number(s.mean, row) for s in reversed(row.spreads))
+    means = " against ".join(number(s.mean, row) for s in reversed(row.by_run))
     found = f"{means}, mean difference {number(row.mean_difference, row, True)}, {span(row)}, {p_text(row)}"
     draws = "cases" if row.clusters is None else "clusters"
     few = (
@@ -118,14 +121,14 @@ def sentence(row: Row, outcome: Outcome) -> str:
     return f"{scope}, {row.candidate} has a {outcome} {what} than {row.baseline}: {found} ({count}).{few}"
 
 
-def why_none(row: Row) -> str:
+def why_none(row: PairedRow) -> str:
     if row.units < MINIMUM:
         draws = "cases" if row.clusters is None else "clusters"
         return f"{row.units} {draws} are too few for an interval ({MINIMUM} are needed)"
     return f"only {row.test.differing} of them differ, too few for a test or an interval"
 
 
-def disagreement(row: Row) -> str:
+def disagreement(row: PairedRow) -> str:
     """Said where the test alone, or the interval alone, would call it a difference."""
     agree = judge(row)[1]
     if agree is not False or row.mean_interval is None:
@@ -134,7 +137,7 @@ def disagreement(row: Row) -> str:
     return f"The {alone} alone would call it a difference; test and interval do not agree, so nothing is claimed. "
 
 
-def span(row: Row) -> str:
+def span(row: PairedRow) -> str:
     if row.mean_interval is None:
         return "no interval (too few cases differ)"
     low, high, level = row.mean_interval.low, row.mean_interval.high, row.mean_interval.level
@@ -145,7 +148,7 @@ def percent(level: float) -> str:
     return f"{100 * level:.4g} %"
 
 
-def p_text(row: Row) -> str:
+def p_text(row: PairedRow) -> str:
     if row.test.corrected is None:
         return row.test.reason
     return "p < 0.001" if row.test.corrected < 0.001 else f"p = {p_digits(row.test.corrected)}"
@@ -156,7 +159,7 @@ def p_digits(p: float) -> str:
     return f"{p:.4f}" if round(p, 3) == ALPHA and p != ALPHA else f"{p:.3f}"
 
 
-def number(value: float | None, row: Row, signed: bool = False) -> str:
+def number(value: float | None, row: PairedRow, signed: bool = False) -> str:
     """A value of this row's metric with its unit; a difference has its sign, and one digit more."""
     if value is None:
         return "–"

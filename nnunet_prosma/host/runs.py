@@ -6,12 +6,7 @@ from pathlib import Path
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.datasets import results_folder
-from nnunet_prosma.host.labels import LabelKey
-from nnunet_prosma.host.trained import Fold, TrainedFolder, read_trained
-
-__all__ = ["Fold", "LabelKey", "Run", "folders_by_name", "read_runs", "short_names"]
-
-Run = TrainedFolder
+from nnunet_prosma.host.trained import TrainedFolder, read_trained
 
 
 def folders_by_name(

@@ -16,7 +16,7 @@ from nnunet_prosma.host.probabilities import has_regions, soft_case
 from nnunet_prosma.inspect import geometry
 from nnunet_prosma.inspect.figure import render
 from nnunet_prosma.inspect.measure import GateRow, gate_row, psi_means, regions
-from nnunet_prosma.inspect.model import Case
+from nnunet_prosma.inspect.model import ImageCase
 from nnunet_prosma.inspect.predictor import WatchingPredictor, decoder_of
 from nnunet_prosma.inspect.slices import View, choose
 from nnunet_prosma.inspect.smoothed import Smoothed, about, render_smoothed
@@ -29,7 +29,7 @@ from nnunet_prosma.watch.observe import bare
 
 def inspect_case(
     predictor: WatchingPredictor,
-    case: Case,
+    case: ImageCase,
     folds: list[str],
     folder: Path,
     outlines: bool = False,
@@ -107,9 +107,9 @@ def by_region(mask: np.ndarray, setup: Setup) -> np.ndarray:
 
 
 def show_smoothed(
-    predictor: WatchingPredictor, case: Case, answers: tuple[np.ndarray, np.ndarray], folder: Path, properties: Any
+    predictor: WatchingPredictor, case: ImageCase, answers: tuple[np.ndarray, np.ndarray], folder: Path, properties: Any
 ) -> Smoothed:
-    """Before and after: the smoothed segmentation, a figure where most changed, and how many voxels did."""
+    """Shows before and after: the smoothed segmentation, a figure where most changed, and how many voxels did."""
     before, after = answers
     setup = predictor.setup
     file = f"smoothed/{case.name}{setup.dataset.file_ending}"
@@ -123,8 +123,8 @@ def show_smoothed(
     return found
 
 
-def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, dict[str, Any]]:
-    """As nnUNetv2_predict does it."""
+def preprocess(predictor: WatchingPredictor, case: ImageCase) -> tuple[torch.Tensor, dict[str, Any]]:
+    """The data of a case, preprocessed as nnUNetv2_predict does it."""
     plans, configuration = predictor.plans_manager, predictor.configuration_manager
     found = len(read_images(predictor, case))
     channels = predictor.setup.dataset.channel_names
@@ -146,11 +146,11 @@ def preprocess(predictor: WatchingPredictor, case: Case) -> tuple[torch.Tensor, 
     return torch.from_numpy(data).to(dtype=torch.float32, memory_format=torch.contiguous_format), properties
 
 
-def read_images(predictor: WatchingPredictor, case: Case) -> np.ndarray:
+def read_images(predictor: WatchingPredictor, case: ImageCase) -> np.ndarray:
     return images.read_images(predictor.setup.plans.reader(), case.files)[0]
 
 
-def read_truth(predictor: WatchingPredictor, case: Case, shape: tuple[int, ...]) -> np.ndarray:
+def read_truth(predictor: WatchingPredictor, case: ImageCase, shape: tuple[int, ...]) -> np.ndarray:
     assert case.truth is not None
     truth = images.read_segmentation(predictor.setup.plans.reader(), case.truth)[0][0]
     if truth.shape != shape:
@@ -160,12 +160,12 @@ def read_truth(predictor: WatchingPredictor, case: Case, shape: tuple[int, ...])
 
 
 def write_segmentation(predictor: WatchingPredictor, segmentation: np.ndarray, path: Path, properties: Any) -> None:
-    """By nnU-Net's writer, which may set a file of its own beside."""
+    """Writes by nnU-Net's writer, which may set a file of its own beside."""
     path.parent.mkdir(parents=True, exist_ok=True)
     predictor.setup.plans.reader().write_seg(segmentation, str(path), properties)
 
 
-def image_slices(predictor: WatchingPredictor, case: Case, view: View, properties: Any) -> list[np.ndarray]:
+def image_slices(predictor: WatchingPredictor, case: ImageCase, view: View, properties: Any) -> list[np.ndarray]:
     """The first channel in greys, or colours."""
     read: np.ndarray = predictor.setup.plans.reader().read_images(case.files)[0]
     return view.of(shaded(read, in_colour(predictor.setup.dataset.channel_names, properties)))

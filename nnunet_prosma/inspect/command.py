@@ -106,7 +106,7 @@ def draw_records(folders: Sequence[Path], output: Path | None) -> Path:
 
 
 def _name(folder: Path, among: Sequence[Path]) -> str:
-    """As much of the path as tells the folders apart."""
+    """A name of as much of the path as tells the folders apart."""
     whole = folder.resolve().parts
     others = [other.resolve().parts for other in among]
     for length in range(1, len(whole) + 1):

@@ -18,7 +18,8 @@ from nnunet_prosma.report.drawing import INK, MUTED, STYLE, shorten
 from nnunet_prosma.report.overlay import STRENGTH, edge_letters
 
 WIDTH, LEFT, GAP, BELOW, CHANNELS, FOOT = 2.6, 0.55, 0.16, 0.34, 1.1, 0.62
-"""In inches: a panel's width, the margin left of all, between panels, under each, and the heights further down."""
+"""Sizes in inches: a panel's width, the margin left of all, between panels, under each, and the heights further
+down."""
 LARGE = 3
 """Gates that are shown: those that differ most between what is segmented and what is not."""
 OPENNESS = matplotlib.colormaps["PuOr_r"]
@@ -106,7 +107,7 @@ WHAT = "Right, c: which of its channels, everywhere."
 
 
 def most_different(rows: Sequence[GateRow], count: int = LARGE) -> list[GateRow]:
-    """From the coarsest to the finest, the gates whose psi differs most between what is segmented and what is not."""
+    """The gates, from the coarsest to the finest, whose psi differs most between what is segmented and what is not."""
 
     def contrast(row: GateRow) -> float:
         inside, rim, outside = (row.psi.get(f"prediction_{place}") for place in ("inside", "rim", "outside"))

@@ -39,14 +39,14 @@ def _back(predictor: WatchingPredictor, values: Tensor, labels: Any, properties:
 
 
 def looked_at(predictor: WatchingPredictor, properties: dict[str, Any]) -> np.ndarray:
-    """Where nnU-Net's box is in the image."""
+    """The place of nnU-Net's box in the image."""
     inside = np.zeros(properties["shape_before_cropping"], dtype=bool)
     inside[tuple(slice(*limits) for limits in properties["bbox_used_for_cropping"])] = True
     return inside.transpose(predictor.plans_manager.transpose_backward)
 
 
 def write_map(path: Path, values: np.ndarray, properties: dict[str, Any]) -> None:
-    """In the image's geometry and in fractions, but for NATURAL."""
+    """Writes a map in the image's geometry and in fractions, but for NATURAL."""
     ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     path.parent.mkdir(parents=True, exist_ok=True)
     if "sitk_stuff" in properties:

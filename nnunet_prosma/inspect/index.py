@@ -51,7 +51,7 @@ def _about(settings: Mapping[str, Any], cases: int) -> str:
 
 
 def _means(rows: Sequence[GateRow]) -> list[GateRow]:
-    """For each gate the mean over the cases for which a number is there."""
+    """The means of each gate over the cases for which a number is there."""
     merged = []
     for gate in sorted({row.gate for row in rows}):
         same = [row for row in rows if row.gate == gate]

@@ -53,7 +53,8 @@ class GateRow:
 
 
 def regions(mask: np.ndarray, counted: np.ndarray) -> dict[str, np.ndarray]:
-    """Of what is counted: inside of the mask, its rim (a voxel on either side of its border, across faces), outside.
+    """Regions of what is counted: inside of the mask, its rim (a voxel on either side of its border, across faces),
+    outside.
 
     The image's own edge is no border.
     """

@@ -23,11 +23,11 @@ from nnunet_prosma.watch.observe import bare
 
 
 @dataclass(frozen=True)
-class Case:
+class ImageCase:
     name: str
     files: list[str]
     previous: str | None
-    """Of a cascade: the prediction of the stage before."""
+    """The prediction of the stage before, in a cascade."""
     truth: str | None
 
 
@@ -76,7 +76,7 @@ def load(folder: Path, options: argparse.Namespace) -> WatchingPredictor:
     return predictor
 
 
-def cases_of(predictor: WatchingPredictor, options: argparse.Namespace) -> list[Case]:
+def cases_of(predictor: WatchingPredictor, options: argparse.Namespace) -> list[ImageCase]:
     """All that can be wrong with the folders is said before anything is computed."""
     ending = predictor.setup.dataset.file_ending
     before = predictor.setup.previous_stage
@@ -91,7 +91,7 @@ def cases_of(predictor: WatchingPredictor, options: argparse.Namespace) -> list[
     for name, files in cases_in(options.i, ending).items():
         previous = _beside(options.prev_stage_predictions, name, ending, "the prediction of the stage before")
         truth = _beside(options.gt, name, ending, "the true segmentation")
-        cases.append(Case(name, files, previous, truth))
+        cases.append(ImageCase(name, files, previous, truth))
     return cases
 
 

@@ -29,7 +29,7 @@ class Seen:
     """(psi or support, gate) -> (1, *S), scale times the mean over folds, windows (Gaussian weights) and mirrorings."""
     scale: float
     tallies: list[list[GateTally]]
-    """By fold, then by gate."""
+    """The tallies by fold, then by gate."""
 
 
 class Watched(nn.Module):

@@ -7,7 +7,7 @@ import numpy as np
 from nnunet_prosma.report.orientation import Display, display
 
 MARGIN = 0.5
-"""Of the size of what is segmented, on each side of it."""
+"""Share of the size of what is segmented, on each side of it."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from nnunet_prosma.gate import GateFields
 
 @dataclass
 class GateTally:
-    """Over all windows and mirrorings of a case, for one gate of one fold."""
+    """What is counted over all windows and mirrorings of a case, for one gate of one fold."""
 
     zeros: int = 0
     elements: int = 0

@@ -33,7 +33,7 @@ def codes(dataset: Dataset) -> dict[int, tuple[str, tuple[int, int, int]]]:
 
 
 def write_label_descriptions(folder: Path, dataset: Dataset) -> Path:
-    """For itksnap -l."""
+    """Writes a file for itksnap -l."""
     lines = ['    0     0    0    0        0  0  0    "Clear Label"']
     for number, (name, (red, green, blue)) in sorted(codes(dataset).items()):
         quoted = name.replace('"', "'")

@@ -13,7 +13,7 @@ from nnunet_prosma.smooth.settings import Smoothing, refuse_other_data
 
 
 def setup_beside(folder: Path, plans_json: Path | None = None) -> Setup:
-    """Of the plans.json and dataset.json that nnU-Net puts beside its predictions, or above its validation.
+    """The setup of the plans.json and dataset.json that nnU-Net puts beside its predictions, or above its validation.
 
     nnUNetv2_ensemble leaves no plans.json, so that it has to be named.
     """

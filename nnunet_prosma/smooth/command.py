@@ -107,7 +107,7 @@ def run_apply(options: argparse.Namespace) -> int:
 
 
 def volumes_of(given: Sequence[str], labels: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """By the label, from NAME=LEAST..MOSTml."""
+    """The volumes by label, from NAME=LEAST..MOSTml."""
     named, found = {name: label for label, name in labels.items()}, {}
     for text in given:
         match = re.fullmatch(r"(.+)=(\d+(?:\.\d+)?)\.\.(\d+(?:\.\d+)?)ml", text, re.ASCII)

@@ -20,7 +20,7 @@ from nnunet_prosma.std import RADIUS, SMALLEST, band
 SMALL = 1e-7
 """Probabilities are taken to be at least that."""
 MARGIN = 7.0
-"""In units of eps: e^-7 is how much probability a voxel that keeps its own may hold back."""
+"""The margin in units of eps: e^-7 is how much probability a voxel that keeps its own may hold back."""
 HELD = 1e-3
 """Volumes are held to this share of themselves, which may take up to MORE further steps."""
 MORE = 200
@@ -99,7 +99,7 @@ class _Case:
         self.u = _softened(p[_of_all(self.rim)], eps)
         self.next = self.u.clone()
         self.first = _first_class(self.u[_of_all(self.within)])
-        """In the box, the class that is ahead."""
+        """The class that is ahead, in the box."""
         self.outside = self._sum(p) - self._sum(self.u[_of_all(self.within)])
         """(C,), the volume in voxels of what is not open."""
 

@@ -25,7 +25,7 @@ from nnunet_prosma.statistics.studentised import LEVEL, mean_intervals
 
 LAMS = (0.25, 0.5, 1.0, 2.0)
 SIGMAS_IN_VOXELS = (1.0, 2.0)
-"""Of the smallest voxel spacing among the cases."""
+"""Widths as multiples of the smallest voxel spacing among the cases."""
 ALTERNATIVES = ("largest component of each label", "smoothed", "smoothed, then largest component")
 
 
@@ -86,7 +86,7 @@ class Fitted:
 
     smoothing: Smoothing
     chosen: Mapping[str, Prior]
-    """On all folds; what is applied if the held-out folds say so."""
+    """The settings chosen on all folds; what is applied if the held-out folds say so."""
     by_fold: Mapping[str, Mapping[str, Prior]]
     judged: Sequence[Judged]
     cases: int
@@ -209,7 +209,7 @@ def _smallest_spacing(member: Member, setup: Setup) -> float:
 
 @cache
 def _setup(folder: Path) -> Setup:
-    """Of a trained folder; each process reads it once."""
+    """The setup of a trained folder; each process reads it once."""
     return read_trained(folder).setup
 
 

@@ -61,7 +61,8 @@ class Smoothing:
     iterations: int = 10
     evidence: Evidence = field(default_factory=Evidence)
     dataset: str | None = None
-    """As nnU-Net names it, and the folder of the trainings it was fitted on; None in files of earlier versions."""
+    """The data set as nnU-Net names it, and the folder of the trainings it was fitted on; None in files of earlier
+    versions."""
     model: str | None = None
 
     @property
@@ -118,5 +119,5 @@ def refuse_other_data(smoothing: Smoothing, setup: Setup, where: Path) -> None:
 
 
 def names_of(labels: Mapping[LabelKey, str]) -> dict[str, str]:
-    """By the label as text, as JSON holds it."""
+    """The names by the label as text, as JSON holds it."""
     return {str(label): name for label, name in labels.items()}

@@ -84,13 +84,13 @@ def _statistics(residuals: np.ndarray, size: np.ndarray, seed: int, resamples: i
         total, squares = weights @ residuals, weights @ residuals**2
         cases: np.ndarray | float = float(n)
         if single:
-            spread = squares - total**2 / n
+            variation = squares - total**2 / n
         else:
             cases = weights @ size
             mean = total / cases
-            spread = squares - 2 * mean * (weights @ (residuals * size)) + mean**2 * (weights @ size**2)
-        error = np.sqrt(n / (n - 1) * np.maximum(spread, 0))
-        flat = spread <= smallest
+            variation = squares - 2 * mean * (weights @ (residuals * size)) + mean**2 * (weights @ size**2)
+        error = np.sqrt(n / (n - 1) * np.maximum(variation, 0))
+        flat = variation <= smallest
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.abs(total) / error
         yield np.where(flat, np.where(total**2 <= smallest, 0.0, np.inf), value)

@@ -16,10 +16,11 @@ from nnunet_prosma.compare.table import known_metrics
 from nnunet_prosma.compare.unmeasured import without
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.datasets import optional_folder
-from nnunet_prosma.host.runs import LabelKey, Run
+from nnunet_prosma.host.labels import LabelKey
+from nnunet_prosma.host.trained import TrainedFolder
 
 
-def reader_of(run: Run) -> Any:
+def reader_of(run: TrainedFolder) -> Any:
     """nnU-Net's reader for the files of this run."""
     return run.reader()
 
@@ -32,7 +33,7 @@ def with_surfaces(
     allowed: Sequence[str],
     miss: str = LEFT_OUT,
 ) -> Loaded:
-    """With nsd and hd95 in the table, and in the findings what the files show. What was measured is kept.
+    """The analysis with nsd and hd95 in the table, and in the findings what the files show. What was measured is kept.
 
     miss: what a missed label's Hausdorff distance is, which is not finite: left out, or the image's diagonal.
     """
@@ -71,8 +72,8 @@ def with_surfaces(
     return replace(loaded, table=replace(table, values=values, metrics=metrics), findings=findings)
 
 
-def find_truth(run: Run, recorded: Path) -> Path:
-    """Where nnU-Net read it; else, as when folders were moved, nnU-Net's own folders of today."""
+def find_truth(run: TrainedFolder, recorded: Path) -> Path:
+    """The truth where nnU-Net read it; else, as when folders were moved, nnU-Net's own folders of today."""
     places = [recorded]
     if preprocessed := optional_folder("nnUNet_preprocessed"):
         places.append(preprocessed / run.dataset / "gt_segmentations" / recorded.name)
@@ -99,7 +100,7 @@ def _is_stale(outcome: Outcome, loaded: Loaded, run: int, case: int) -> bool:
     return False
 
 
-def _stale(run: Run, cases: list[str]) -> Finding:
+def _stale(run: TrainedFolder, cases: list[str]) -> Finding:
     return Finding(
         "stale",
         f"{some(cases).capitalize()} of {run.name} changed since nnU-Net measured: the files give other numbers than "
