@@ -55,12 +55,24 @@ def main() -> None:
             folders = ("--folders", vanilla, gated, "-f", "0")
             run("nnunet-prosma", "compare", *folders, "-o", str(report), env=env, cwd=demo, accept=(0, 1))
         gate_figure(demo, demo / raw, seen)
+        inspected(work.absolute() / "page")
         shutil.copyfile(demo / "demo.png", HERE / "demo.png")
-        screenshot(report / "report.html", HERE / "compare.png", 1000, 1150)
-        screenshot(seen / "index.html", HERE / "inspect.png", 1000, 900)
+        screenshot(report / "report.html", HERE / "compare.png", 1200, 1150)
     for path in sorted(HERE.glob("*.png")):
         smaller(path)
         print(path.name, path.stat().st_size // 1000, "kB")
+
+
+def inspected(work: Path) -> None:
+    """inspect.png: the top of inspect's page of a small model of the tests, whose two gates are drawn large."""
+    tests = Path("tests")  # seen from the checkout, since pages show paths
+    (work / "images").mkdir(parents=True)
+    shutil.copy(HERE.parents[1] / tests / "fixtures/v0_1/images/case_009_0000.nii.gz", work / "images")
+    model = tests / "fixtures/v0_1/training/nnUNetTrainerProSMAShort__tinyPlans__3d_fullres"
+    words = ("inspect", "-m", str(model), "-f", "0", "-device", "cpu", "--quiet")
+    env = os.environ | {"nnUNet_extTrainer": str(HERE.parents[1] / tests / "extension")}
+    run("nnunet-prosma", *words, "-i", str(work / "images"), "-o", str(work / "seen"), env=env, cwd=HERE.parents[1])
+    screenshot(work / "seen" / "index.html", HERE / "inspect.png", 1000, 1000)
 
 
 def run(

@@ -12,7 +12,7 @@ from nnunet_prosma.files import write_text
 from nnunet_prosma.inspect.measure import PLACES, GateRow
 from nnunet_prosma.inspect.smoothed import Smoothed
 from nnunet_prosma.report.page import page
-from nnunet_prosma.report.table import html_table
+from nnunet_prosma.report.table import NO_BREAK, html_table
 
 HOW_TO_READ = (
     "A gate multiplies the encoder's skip by psi, one number a voxel: where, and by c, one number a channel: what. 1 "
@@ -115,7 +115,7 @@ def _table(rows: Sequence[GateRow]) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
+    return "-" if value is None else f"{100 * value:.1f}{NO_BREAK}%"
 
 
 def _number(value: float | None) -> str:
