@@ -4,7 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from nnunet_prosma.watch import plot
-from nnunet_prosma.watch.record import Record, Row
+from nnunet_prosma.watch.record import GateEpoch, Record
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def axes_of(monkeypatch, tmp_path):
     def draw(*lams):
         values = {"zeros": 0.4, "unsupported": 0.0, "psi_mean": 0.5, "psi_p05": 0.1, "psi_p95": 0.9}
         rows = [
-            Row(epoch, 0, "1x1", values | {"lam_min": lam - 1e-5, "lam_median": lam, "lam_max": lam + 1e-5})
+            GateEpoch(epoch, 0, "1x1", values | {"lam_min": lam - 1e-5, "lam_median": lam, "lam_max": lam + 1e-5})
             for epoch, lam in enumerate(lams)
         ]
         plot.draw_record({"": Record(rows)}, tmp_path / "gates.png")
