@@ -23,8 +23,8 @@ from workspace import EXTENSION, Workspace, losses, run_as_newcomer
 
 from nnunet_prosma import command
 from nnunet_prosma.bundle.manifest import read_manifest
-from nnunet_prosma.bundle.weights import read_weights
 from nnunet_prosma.container.inference import main
+from nnunet_prosma.host.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +127,7 @@ def test_a_bundle_predicts_what_nnunet_predicts_where_nobody_knows_of_the_traini
 def test_a_bundle_is_plain_tensors_json_and_text(bundle):
     manifest = read_manifest(bundle)
     (checkpoint,) = bundle.glob("models/*/fold_0/checkpoint_final.pth")
-    assert read_weights(checkpoint).keys() == {
+    assert read_checkpoint(checkpoint).keys() == {
         "network_weights",
         "trainer_name",
         "init_args",
