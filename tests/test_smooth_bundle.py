@@ -25,7 +25,7 @@ from nnunet_prosma.smooth.settings import Evidence, HeldOut, Smoothing, write_sm
 pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable:UserWarning")
 DATASET, SIZE, SPACING = "Dataset009_Toy", (11, 20, 17), (0.7, 1.1, 2.3)
 REGIONS = {"background": 0, "whole": [1, 2], "core": [2]}
-TRAINERS = ("nnUNetTrainerProSMA", "nnUNetTrainerProSMANoChannel")
+TRAINERS = ("nnUNetTrainerProSMA", "nnUNetTrainerProSMA_residual")
 
 
 def model(folder, regions=False, trainer=TRAINERS[0]):
@@ -40,8 +40,8 @@ def model(folder, regions=False, trainer=TRAINERS[0]):
 def settings(path, regions=False, lam=0.4, **changes):
     """One class is left alone where labels are regions."""
     names = {"(1, 2)": "whole", "(2,)": "core"} if regions else {"1": "bright"}
-    first, *others = names
-    priors = {first: Prior(lam, 1.3), **dict.fromkeys(others, Prior())}
+    *others, last = names
+    priors = {**dict.fromkeys(others, Prior()), last: Prior(lam, 1.3)}
     evidence = Evidence(20, ["0", "1"], [HeldOut("smoothed", 0.8, 0.81, (0.001, 0.02), 0.01)])
     known = {"dataset": DATASET, "model": f"{TRAINERS[0]}__nnUNetPlans__3d_fullres", **changes}
     write_smoothing(path, Smoothing(names, priors, 0.9, 7, evidence, **known))

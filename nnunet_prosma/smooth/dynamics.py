@@ -110,10 +110,10 @@ class _Case:
             rows = slice(self.box[0].start + part.start, self.box[0].start + part.stop)
             at = (slice(self.within[0].start + part.start, self.within[0].start + part.stop), *self.within[1:])
             o = self.p[_of_all((rows, *self.box[1:]))].clamp(min=SMALL).log_()
-            for i, (prior, blurs) in enumerate(zip(self.priors, self.bands, strict=True)):
-                if prior.lam:
-                    o[i].sub_(self._curvature(i, blurs, rows), alpha=prior.lam)
-                if self.volumes[i] is not None:
+            for i, curvature in self._curvatures(rows):
+                o[i].sub_(curvature, alpha=self.priors[i].lam)
+            for i, bounds in enumerate(self.volumes):
+                if bounds is not None:
                     o[i] += self.shift[i]
             new = torch.softmax(o if self.eps == 1 else o.div_(self.eps), 0)
             first = _first_class(new)
@@ -141,18 +141,40 @@ class _Case:
         out[_of_all(self.box)] = self.u[_of_all(self.within)]
         return out.numpy()
 
-    def _curvature(self, i: int, blurs: Sequence[Tensor | None], rows: slice) -> Tensor:
-        """k * 1 - 2 k * u_i, of these rows of the box: between -1 and 1."""
-        field, inside = self.u[i], torch.ones(())
-        for axis, blur in enumerate(blurs):
+    def _curvatures(self, rows: slice) -> Iterator[tuple[int, Tensor]]:
+        """Of each class with a prior, k * 1 - 2 k * u_i on these rows of the box: between -1 and 1.
+
+        With one k for all classes, that of the background follows from the others, since all u_i are 1 together.
+        """
+        asked = [i for i, prior in enumerate(self.priors) if prior.lam]
+        one = len(asked) == len(self.priors) and len({prior.sigma_mm for prior in self.priors}) == 1
+        inside, rest = self._inside(asked[-1], rows), None
+        for i in asked[1:] if one else asked:
+            inside = inside if one else self._inside(i, rows)
+            curvature = self._blurred(i, rows).mul_(-2).add_(inside)
+            rest = curvature if rest is None or not one else rest + curvature
+            yield i, curvature
+        if one and rest is not None:
+            yield 0, (len(self.priors) - 2) * inside - rest
+
+    def _inside(self, i: int, rows: slice) -> Tensor:
+        """k * 1: how much of the kernel lies in the image."""
+        inside = torch.ones(())
+        for axis, blur in enumerate(self.bands[i]):
+            into = rows if axis == 0 else self.box[axis]
+            inside = inside[..., None] * (torch.ones(into.stop - into.start) if blur is None else blur[into].sum(1))
+        return inside
+
+    def _blurred(self, i: int, rows: slice) -> Tensor:
+        """k * u_i, a new tensor."""
+        field = self.u[i]
+        for axis, blur in enumerate(self.bands[i]):
             into = rows if axis == 0 else self.box[axis]
             if blur is None:
                 field = field.narrow(axis, into.start - self.rim[axis].start, into.stop - into.start)
-                mass = torch.ones(into.stop - into.start)
             else:
-                field, mass = _blurred(field, blur[into, self.rim[axis]], axis), blur[into].sum(1)
-            inside = inside[..., None] * mass
-        return field.mul(-2).add_(inside)
+                field = _blurred(field, blur[into, self.rim[axis]], axis)
+        return field.clone() if all(blur is None for blur in self.bands[i]) else field
 
     def _pieces(self) -> Iterator[slice]:
         rows = self.box[0].stop - self.box[0].start
@@ -166,8 +188,11 @@ class _Case:
         reach = 2 * max(prior.lam for prior in self.priors) + MARGIN * self.eps
         planes = []
         for z in range(self.shape[0]):
-            first, second = self.p[:, z].clamp(min=SMALL).log().topk(2, 0).values
-            planes.append(first - second <= reach)
+            first, second = self.p[0, z], torch.zeros(self.shape[1:])
+            for values in self.p[1:, z]:
+                second = torch.maximum(second, torch.minimum(first, values))
+                first = torch.maximum(first, values)
+            planes.append((first.clamp(min=SMALL) / second.clamp(min=SMALL)).log() <= reach)
         is_open = torch.stack(planes)
         box = []
         for axis in range(is_open.ndim):
