@@ -130,6 +130,13 @@ def test_a_progress_bar_is_silent_when_asked_and_in_a_file(capsys, monkeypatch):
     assert drawn() == ""
 
 
+def test_what_is_quoted_of_a_file_is_shortened_and_paths_are_not():
+    path = "/home/" + "n" * 900
+    assert (
+        command.shortened(f"{path} must be short, got {'x' * 5000!r}") == f"{path} must be short, got '{'x' * 199}..."
+    )
+
+
 def test_a_shell_completes_commands_and_options(tmp_path, capsys):
     assert command.main(["completion", "bash"]) == 0
     (tmp_path / "completion").write_text(capsys.readouterr().out)

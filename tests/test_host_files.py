@@ -176,7 +176,7 @@ def test_another_spacing_and_a_mask_that_is_none_are_refused(tmp_path, capsys):
     one = np.ones((4, 4, 4), np.uint8)
     write_image(tmp_path / "truth" / "case.nii.gz", one)
     for array, spacing, says in (
-        (one, (1.0, 1.0, 2.0), "has a spacing of 2 x 1 x 1 and its truth .* of 1 x 1 x 1: not one image"),
+        (one, (1.0, 1.0, 2.0), "it has a spacing of 2 x 1 x 1, its ground truth 1 x 1 x 1"),
         (one * np.float32(0.5), (1.0, 1.0, 1.0), "must be a segmentation, of whole numbers"),
         (one * np.float32(math.nan), (1.0, 1.0, 1.0), "numbers"),
     ):

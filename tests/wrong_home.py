@@ -25,6 +25,25 @@ arms:
 """
 
 
+REPORT = {
+    "nnunet_prosma": "0.1.0",
+    "verdicts": {"B": {"outcome": "better"}},
+    "statistics": [
+        {
+            "baseline": "A",
+            "candidate": "B",
+            "metric": "dice",
+            "unit": "",
+            "primary": True,
+            "n": 12,
+            "mean_difference": 0.1,
+            "mean_interval": {"low": 0.0, "high": 0.2},
+            "error": 0.05,
+        }
+    ],
+}
+
+
 def make_home(home: Path) -> None:
     planned = plans(3, [8, 8, 16])
     dataset = {"channel_names": {"0": "MR"}, "labels": {"background": 0, "bright": 1}, "file_ending": ".nii.gz"}
@@ -59,6 +78,8 @@ def make_home(home: Path) -> None:
         for number in range(3):
             Image.new("RGB", (20, 20), (9, 9, 9)).save(home / "busi" / kind / f"{kind} ({number}).png")
             Image.new("L", (20, 20), 255).save(home / "busi" / kind / f"{kind} ({number})_mask.png")
+    for name in ("one", "two"):
+        write_json(home / "reports" / name / "summary.json", REPORT | {"runs": [{"dataset": name}]})
     (home / "study.yaml").write_text(STUDY)
     (home / "file").write_text("a file")
 

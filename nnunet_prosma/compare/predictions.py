@@ -110,7 +110,7 @@ def read_predictions(
         whole = [c for c in cases if c.prediction.name.removesuffix(described.file_ending) not in unmeasured]
         if not whole:
             raise InputError(f"no case of {folder} can be measured: {next(iter(unmeasured.values()))}")
-        reader = reader_for(described, whole[0].truth)
+        reader = reader_for(described, *(case.truth for case in whole))
         found = PredictedCases(folder, whole)
         unknown = cast(Setup, None)  # nothing asks for it: all that would is answered by Predictions itself
         given = {"described": described, "image_reader": reader, "unmeasured": unmeasured}

@@ -24,15 +24,32 @@ KINDS = {
 def read_checked(path: Path, kind: type[T], json_kind: type = dict) -> tuple[Any, T]:
     """What stands in the file, as nnU-Net takes it, and the same as a checked type."""
     content = read_json(path, json_kind)
-    return content, checked(content, kind, str(path))
+    return content, _converted(content, kind, str(path), "$")
 
 
 def checked(content: Any, kind: type[T], source: str, inside: str = "$") -> T:
     """content as kind. source names the file in the error, inside the place in it that content stands at."""
+    if (place := _array_in(content)) is not None:
+        raise InputError(f"{source}: {inside}{place} must be text, a number, a list or an object, and is an array")
+    return _converted(content, kind, source, inside)
+
+
+def _converted(content: Any, kind: type[T], source: str, inside: str) -> T:
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{source}: {_sentence(content, kind, str(error), inside)}") from None
+
+
+def _array_in(content: Any) -> str | None:
+    """The place behind $ of an array. Checkpoints hold Python's objects, so that one may stand anywhere in them."""
+    if isinstance(content, dict):
+        parts = ((f".{key}", value) for key, value in content.items() if not isinstance(value, str))
+    elif isinstance(content, list | tuple):
+        parts = ((f"[{number}]", value) for number, value in enumerate(content))
+    else:
+        return "" if getattr(content, "shape", ()) != () else None
+    return next((name + place for name, value in parts if (place := _array_in(value)) is not None), None)
 
 
 def _sentence(content: Any, kind: Any, message: str, inside: str) -> str:

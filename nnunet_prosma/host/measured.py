@@ -13,6 +13,7 @@ from nnunet_prosma.host.labels import LabelKey
 from nnunet_prosma.host.schema import Measured
 from nnunet_prosma.host.segmentations import read_pair
 from nnunet_prosma.host.summaries import ValidatedCase
+from nnunet_prosma.host.whole import is_whole
 
 
 def measure(
@@ -20,7 +21,7 @@ def measure(
 ) -> tuple[list[ValidatedCase], dict[Path, str]]:
     """Each case measured by nnU-Net's own function, as nnUNetv2_evaluate_folder does it; and why some could not be."""
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith(described.file_ending))
-    reader, keys = reader_for(described, truth / names[0]), list(described.labels)
+    reader, keys = reader_for(described, *(truth / name for name in names)), list(described.labels)
     tasks = [(reader, folder / n, truth / n, keys, described.ignore_label) for n in names]
     if processes == 1:
         found = [_measured(*task) for task in tasks]
@@ -61,13 +62,12 @@ class _Read:
         return self.arrays[file], {}
 
 
-def reader_for(described: Dataset, example: Path) -> Any:
-    """nnU-Net's reader for these files."""
+def reader_for(described: Dataset, *examples: Path) -> Any:
+    """nnU-Net's reader for these files; nnU-Net tries its readers with one of them, here the first that is whole."""
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
+    example = next((str(file) for file in examples if is_whole(file)), None)
     try:
-        return determine_reader_writer_from_dataset_json(
-            described.content, str(example) if example.is_file() else None, verbose=False
-        )()
+        return determine_reader_writer_from_dataset_json(described.content, example, verbose=False)()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"{described.source}: nnU-Net has no reader for {described.file_ending} ({error})") from None

@@ -52,6 +52,14 @@ def require_whole(files: Sequence[str | Path]) -> None:
             raise unreadable(file, error) from None
 
 
+def is_whole(file: Path) -> bool:
+    try:
+        require_whole([file])
+    except InputError:
+        return False
+    return True
+
+
 def require_finite(values: np.ndarray, file: Any) -> None:
     """By the sum, which takes no memory of its own: float32 cannot overflow in float64."""
     if np.issubdtype(values.dtype, np.integer):

@@ -89,6 +89,7 @@ def plan(dataset: str, options: argparse.Namespace) -> str:
                 overwrite=options.overwrite,
             )
             _refuse_foreign_plans(planner)
+            _require_first_image(planner)
             planner.plan_experiment()
     except (InputError, OSError, RecursionError, MemoryError):
         raise
@@ -129,6 +130,16 @@ def _json_or(text: str, otherwise: Any) -> Any:
 
 def _refuse(word: str) -> dict[str, Any]:
     raise InputError(f"--gate takes NAME=VALUE, such as lam=0.1, or one JSON object, got {word!r}")
+
+
+def _require_first_image(planner: Any) -> None:
+    """Which reader serves, nnU-Net finds out with the first case's first image."""
+    from nnunet_prosma.host.whole import require_whole
+
+    case = next(iter(planner.dataset.values()), None)
+    if case is None:
+        raise InputError(f"{planner.raw_dataset_folder} holds no training image: imagesTr is empty, or named otherwise")
+    require_whole(case["images"][:1])
 
 
 def _refuse_foreign_plans(planner: "GatedPlannerMixin") -> None:
