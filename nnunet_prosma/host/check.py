@@ -24,17 +24,18 @@ KINDS = {
 def read_checked(path: Path, kind: type[T], json_kind: type = dict) -> tuple[Any, T]:
     """What stands in the file, as nnU-Net takes it, and the same as a checked type."""
     content = read_json(path, json_kind)
-    return content, _converted(content, kind, str(path), "$")
+    return content, converted(content, kind, str(path))
 
 
 def checked(content: Any, kind: type[T], source: str, inside: str = "$") -> T:
     """content as kind. source names the file in the error, inside the place in it that content stands at."""
     if (place := _array_in(content)) is not None:
         raise InputError(f"{source}: {inside}{place} must be text, a number, a list or an object, and is an array")
-    return _converted(content, kind, source, inside)
+    return converted(content, kind, source, inside)
 
 
-def _converted(content: Any, kind: type[T], source: str, inside: str) -> T:
+def converted(content: Any, kind: type[T], source: str, inside: str = "$") -> T:
+    """As checked, of content whose further parts may hold anything."""
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:

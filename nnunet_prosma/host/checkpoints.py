@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.check import checked
+from nnunet_prosma.host.check import converted
 from nnunet_prosma.host.schema import CheckpointFacts
 
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -63,7 +63,7 @@ def required(checkpoint: dict[str, Any], path: Path, *keys: str) -> Any:
 def facts_of(checkpoint: dict[str, Any], path: Path) -> CheckpointFacts:
     """What the checkpoint says beside its weights, checked."""
     said = {key: value for key, value in checkpoint.items() if key in CheckpointFacts.__struct_fields__}
-    return checked(said, CheckpointFacts, str(path))
+    return converted(said, CheckpointFacts, str(path))
 
 
 def require_fit(network: nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:
