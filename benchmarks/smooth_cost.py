@@ -139,7 +139,8 @@ def measure(part: str, folder: Path, size: tuple[int, ...]) -> dict[str, float]:
 def report(rows: dict[str, list[dict[str, float]]], size: tuple[int, ...]) -> list[str]:
     versions = ", ".join(f"{n} {version(n)}" for n in ("nnunet-prosma", "nnunetv2", "torch", "numpy", "scikit-image"))
     shape = " x ".join(map(str, size))
-    lines = [f"{shape} voxels, 3 classes, median of {len(next(iter(rows.values())))} rounds; {versions}.", ""]
+    rounds = len(next(iter(rows.values())))
+    lines = [f"{shape} voxels, 3 classes, median of {rounds} round{'s' * (rounds > 1)}; {versions}.", ""]
     lines += ["| | CPU s | wall s | peak GB |", "| --- | --- | --- | --- |"]
     for part, found in rows.items():
         cells = [statistics.median(row[key] for row in found) for key in ("cpu", "wall", "peak")]
