@@ -22,7 +22,7 @@ LONGEST = (
     "test_resume.py",
     "test_label_kinds.py",
     "test_discovery.py",
-    "test_demo.py",
+    "test_notebook.py",
     "test_ranks.py",
 )
 """Files that take longest, which must not be the last: then one core would wait for the other."""

@@ -15,10 +15,10 @@ def recorded(path):
 
 
 def test_a_training_killed_and_continued_goes_on_as_nnunets_own_does(toy):
-    apart = {}
-    for trainer in ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort"):
+    apart, trainers = {}, ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort")
+    toy.train_all([(9, "3d_fullres", 4, "-tr", trainer) for trainer in trainers], SHORT_TRAINER_EPOCHS="3")
+    for trainer in trainers:
         folder = toy.results / "Dataset009_Toy" / f"{trainer}__nnUNetPlans__3d_fullres" / "fold_4"
-        toy.train(9, "3d_fullres", 4, trainer, SHORT_TRAINER_EPOCHS="3")
         unbroken = epochs(folder)
         for path in folder.glob("*"):
             if path.is_file():

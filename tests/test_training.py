@@ -12,17 +12,24 @@ from nnunet_prosma.watch.record import read
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "trainer",
-    [
-        "nnUNetTrainerAttentionGateShort",
-        "nnUNetTrainerChannelOnlyShort",
-        "nnUNetTrainerHardRemovalShort",
-        "nnUNetTrainerProSMANoDeepSupervisionShort",
-    ],
+VARIANTS = (
+    "nnUNetTrainerAttentionGateShort",
+    "nnUNetTrainerChannelOnlyShort",
+    "nnUNetTrainerHardRemovalShort",
+    "nnUNetTrainerProSMANoDeepSupervisionShort",
 )
-def test_the_loss_falls_and_the_validation_is_written(toy, trainer):
-    toy.train(9, "3d_fullres", 0, trainer)
+
+
+@pytest.fixture(scope="module")
+def variants(toy):
+    """One after the other in one process; the other tests here start the command for each training."""
+    toy.train_all([(9, "3d_fullres", 0, "-tr", trainer) for trainer in VARIANTS])
+    return toy
+
+
+@pytest.mark.parametrize("trainer", VARIANTS)
+def test_the_loss_falls_and_the_validation_is_written(variants, trainer):
+    toy = variants
     first, last = losses(toy.fold(trainer))
     assert last < first - 0.1
     summary = json.loads((toy.fold(trainer) / "validation" / "summary.json").read_text())

@@ -84,8 +84,8 @@ class Workspace:
         named = (dataset, configuration, fold, "-tr", trainer, "-device", "cpu", *arguments)
         return self.run("nnUNetv2_train", *named, **{"nnUNet_n_proc_DA": "0", **kw})
 
-    def train_all(self, trainings: Sequence[Sequence[object]]) -> None:
-        """nnUNetv2_train with each of these arguments, in one process, for tests of what comes after trainings.
+    def train_all(self, trainings: Sequence[Sequence[object]], **variables: str) -> None:
+        """nnUNetv2_train with each of these arguments, in one process, where its start is not what is tested.
 
         Its validations export in forked processes: a spawned one would import nnU-Net anew, as each command does.
         """
@@ -93,7 +93,7 @@ class Workspace:
         done = subprocess.run(
             [self.python, "-c", TRAIN_ALL, json.dumps(words)],
             cwd=self.path,
-            env=self.environment() | {"nnUNet_n_proc_DA": "0"},
+            env=self.environment() | {"nnUNet_n_proc_DA": "0"} | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
