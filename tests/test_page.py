@@ -10,7 +10,7 @@ from browser import CHROMIUM, Browser
 from compare_workspace import random_run
 
 from nnunet_prosma.command import main
-from nnunet_prosma.compare.badge import badge, ordered
+from nnunet_prosma.compare.badge import badge, badges, ordered
 from nnunet_prosma.compare.cost import cost, cost_section
 from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.host.runs import read_runs
@@ -78,6 +78,29 @@ def test_the_badge_names_what_differs_the_gravest_first():
     assert badge([host, epochs]).text == "Differs in epochs"
     assert badge([host, epochs, cases]).text == "Differs in cases, epochs: compared only because of --allow cases"
     assert ordered([host, epochs, cases]) == [cases, epochs, host]
+
+
+def test_each_pair_has_a_badge_of_its_own_and_what_the_baseline_lacks_concerns_all():
+    runs = ["A", "B", "C"]
+    epochs = Finding("schedule", "Epochs: 3 in A, 1000 in B.", about="epochs", run="B")
+    found = badges([epochs], runs)
+    assert (found["B"].text, found["C"].kind) == ("Differs in epochs", "same")
+    unfinished = Finding("unfinished", "A has no checkpoint_final.pth.", error=True, allowed=True, run="A")
+    assert {mark.kind for mark in badges([unfinished], runs).values()} == {"allowed"}
+    assert {mark.kind for mark in badges([Finding("clusters", "n"), Finding("origin", "o")], runs).values()} == {
+        "differs"
+    }
+
+
+def test_a_page_shows_one_badge_for_all_runs_or_one_for_each(tmp_path):
+    more = {"A": {}, "B": {"debug": {"num_epochs": "250"}}, "C": {}}
+    runs = [str(random_run(tmp_path, t, cases=12, labels=1, seed=i, **more[t])) for i, t in enumerate(more)]
+    for named, texts in ((runs, ["B: Differs in epochs", "C: Nothing"]), ([runs[0], runs[2]], ["Nothing"])):
+        assert main(["compare", "--folders", *named, "-o", str(tmp_path / f"{len(named)}"), "--tables-only"]) == 0
+        html = (tmp_path / f"{len(named)}" / "report.html").read_text()
+        shown = re.findall(r'<span class="badge \w+">([^<]*)</span>', html)
+        assert len(shown) == len(texts)
+        assert all(text.startswith(start) for text, start in zip(shown, texts, strict=True))
 
 
 @pytest.fixture(scope="module")
