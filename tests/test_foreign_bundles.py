@@ -200,12 +200,25 @@ def test_weights_that_do_not_fit_are_one_sentence(bundle, misfit):
     said = bundle.refused("predict")
     assert sentence in said
     assert "checkpoint_final.pth" in said
+    if not misfit.startswith("axes"):  # which the container finds out when it predicts
+        assert sentence in bundle.refused("container")
+
+
+def test_a_network_that_cannot_be_built_is_no_container(bundle):
+    def spoil(plans):
+        for configuration in plans["configurations"].values():
+            if "architecture" in configuration:
+                configuration["architecture"]["arch_kwargs"]["kernel_sizes"] = {}
+
+    bundle.change("plans.json", spoil)
+    assert "cannot be built" in bundle.refused("container")
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, b"PK\x03\x04"])
 def test_a_checkpoint_that_is_none_is_one_sentence(bundle, content):
     (bundle.folder / "fold_0" / "checkpoint_final.pth").write_bytes(content)
     assert "cut off or damaged" in bundle.refused("predict")
+    assert "cut off or damaged" in bundle.refused("container")
 
 
 CRAFTED = {

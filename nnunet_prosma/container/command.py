@@ -6,11 +6,14 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma import __version__
 from nnunet_prosma.arguments import command_parser, number_above
 from nnunet_prosma.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_prosma.host.plans import Setup
 
 PLATFORMS = ("grand-challenge",)
 TEMPLATE = Path(__file__).with_name("template")
@@ -88,6 +91,8 @@ def write_folder(options: argparse.Namespace) -> str:
     python = ".".join(manifest["python"].split(".")[:2])
     if python not in BASES:
         raise InputError(f"the bundle was made with Python {python}, and base images are known for {', '.join(BASES)}")
+    for entry, setup in zip(manifest["models"], setups, strict=True):
+        _require_fit(options.bundle / "models" / entry["name"], entry["folds"], setup)
     choice, said = make_choice(options, manifest, model)
     container = {
         "inputs": [{"path": socket.path, "channels": list(socket.channels)} for socket in sockets],
@@ -102,6 +107,18 @@ def write_folder(options: argparse.Namespace) -> str:
         write_installed(folder, options.bundle, options.wheel)
         _fill_templates(folder, options, manifest, container, setups[0].plans.dataset, BASES[python])
     return f"{said}{options.folder}\nnext: {options.folder}/do_build.sh, then as its README.md tells"
+
+
+def _require_fit(folder: Path, folds: Sequence[str], setup: "Setup") -> None:
+    """A network that cannot be built, or weights that are not its own, would be found out on the platform alone."""
+    from nnunet_prosma.bundle.network import build
+    from nnunet_prosma.bundle.weights import FILE, read_weights
+    from nnunet_prosma.host.checkpoints import require_fit
+
+    network = build(setup)
+    for fold in folds:
+        path = folder / f"fold_{fold}" / FILE
+        require_fit(network, read_weights(path), path)
 
 
 def _require_reader(reader: str) -> None:
