@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -77,3 +78,17 @@ def slurm(folder: Path) -> Iterator[str]:
         for daemon in daemons[::-1]:
             daemon.terminate()
             daemon.wait()
+        for process in _with(f"SLURM_CONF={path}"):  # workers that outlived a training that was killed
+            os.kill(process, signal.SIGKILL)
+
+
+def _with(variable: str) -> list[int]:
+    """Processes that have it in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if variable in path.read_bytes().decode(errors="replace").split("\0"):
+                found.append(int(path.parent.name))
+        except OSError:  # it has ended
+            pass
+    return found
