@@ -4,8 +4,8 @@
     python benchmarks/against.py OLDER [--write docs/benchmark.md]
 
 Three processes, vanilla nnU-Net and ProSMA of either version, take a training step and a prediction by turns on the
-same networks; of each round the gated times are divided by that of vanilla, and the medians are shown. CPU time: little of
-what else the machine does comes into it.
+same networks. Shown are the medians of each round's ratios to vanilla, in CPU time, into which little comes of what
+else the machine does.
 """
 
 import argparse
