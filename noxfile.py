@@ -9,6 +9,7 @@ MATTER = (
     "test_gate_config.py",
     "test_concatenation.py",
     "test_architectures.py",
+    "test_p_unet.py",
     "test_trainers.py",
     "test_training.py",
 )

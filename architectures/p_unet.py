@@ -199,7 +199,10 @@ class PUNetDecoder(GatedDecoder):
             self.stages.append(BasicBlockD(conv_op, 2 * out, out, kernel, 1, **block))
             if deep_supervision or level == 0:
                 self.seg_layers[str(s)] = conv_op(out, num_classes, 1, bias=True)
-        self.register_load_state_dict_pre_hook(_drop_other_heads)
+        if hasattr(self, "register_load_state_dict_pre_hook"):
+            self.register_load_state_dict_pre_hook(_drop_other_heads)
+        else:  # torch 2.4
+            self._register_load_state_dict_pre_hook(_drop_other_heads, with_module=True)
 
     def head(self, s: int) -> nn.Module | None:
         if str(s) not in self.seg_layers:
