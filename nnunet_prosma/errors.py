@@ -3,3 +3,7 @@ class InputError(ValueError):
 
     The command prints it and exits with status 2, without a traceback.
     """
+
+
+class IncompleteError(InputError):
+    """What was asked for is made, but without what cannot be read."""

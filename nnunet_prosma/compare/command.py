@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.options import TOLERANCE, by_name, describe, parse, parser
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.errors import IncompleteError, InputError
 
 if TYPE_CHECKING:
     from nnunet_prosma.compare.analysis import Analysis
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     if problems:
         for problem in problems:
             print(f"nnunet-prosma compare: {problem}", file=sys.stderr)
-        raise InputError(f"the report is made, but {len(problems)} of the files that it asks for cannot be read")
+        raise IncompleteError(f"the report is made, but {len(problems)} of the files that it asks for cannot be read")
     return 0 if analysis.concluded else WITHOUT_CONCLUSION
 
 

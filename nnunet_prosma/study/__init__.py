@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
             if not options.run or "SLURM_ARRAY_TASK_ID" not in os.environ:  # there Slurm goes on
                 print(f"\nnnunet-prosma study: stopped; the same command goes on from here: {again}", file=sys.stderr)
             return 130
-    if not options.run and not make_table(setting, command=again) and not wrong:
-        raise InputError("no training of this study is finished, so there is nothing to put into a table")
+    if not options.run:
+        wrong += make_table(setting, command=again, failed=bool(wrong))
     for sentence in wrong:
         print(f"nnunet-prosma study: {sentence}", file=sys.stderr)
     return 2 if wrong else 0

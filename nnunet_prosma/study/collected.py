@@ -18,7 +18,7 @@ from nnunet_prosma.files import folder_made_whole, read_json, write_json, write_
 from nnunet_prosma.host.datasets import planned_setup
 from nnunet_prosma.host.preprocessing import data_settings
 from nnunet_prosma.host.splits import read_splits
-from nnunet_prosma.statistics.overlap import Count, count_folder
+from nnunet_prosma.statistics.overlap import Count, count_folder, count_readable
 from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.setting import Setting
@@ -124,21 +124,29 @@ def versions() -> dict[str, str]:
 
 def counted(run: Run, setting: Setting) -> dict[str, dict[str, list[int]]]:
     """Label -> case -> voxels in both, in the truth, in the prediction."""
-    truth = setting.preprocessed / "gt_segmentations"
-    of_label = count_folder(run.folder / "validation", truth, read_splits(setting.splits)[run.fold].val)
     return {
         str(label): {case: [c.both, c.truth, c.prediction] for case, c in of_case.items()}
-        for label, of_case in of_label.items()
+        for label, of_case in count_folder(*images_of(run, setting)).items()
     }
 
 
-def counts(run: Run, setting: Setting) -> dict[int, dict[str, Count]]:
-    """The counts of a collected run as they were kept, of another from its images."""
+def counts(run: Run, setting: Setting) -> tuple[dict[int, dict[str, Count]], dict[str, str]]:
+    """The counts of a collected run as they were kept, of another from its images; and what is wrong with the cases
+    whose images cannot be read."""
     path = run.folder / FILE
-    said = read_json(path).get("counts") if path.is_file() else counted(run, setting)
+    if not path.is_file():
+        return count_readable(*images_of(run, setting))
+    said = read_json(path).get("counts")
     try:
-        return {int(label): {case: Count(*c) for case, c in of_case.items()} for label, of_case in said.items()}
+        kept = {int(label): {case: Count(*c) for case, c in of_case.items()} for label, of_case in said.items()}
     except (AttributeError, TypeError, ValueError):
         raise InputError(
             f"{path} is damaged: its counts are no voxels by label and case; collect the run again"
         ) from None
+    return kept, {}
+
+
+def images_of(run: Run, setting: Setting) -> tuple[Path, Path, list[str]]:
+    """The folders of its predictions and of the truth, and its cases."""
+    cases = read_splits(setting.splits)[run.fold].val
+    return run.folder / "validation", setting.preprocessed / "gt_segmentations", list(cases)

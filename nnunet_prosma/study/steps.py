@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.errors import IncompleteError, InputError
 from nnunet_prosma.files import write_text
 from nnunet_prosma.host.splits import read_splits
 from nnunet_prosma.study.collected import collect, place_of
@@ -27,19 +27,22 @@ def train(setting: Setting, places: list[Slot], only: str | None = None) -> tupl
     return work_off(runs, setting, places)
 
 
-def make_table(setting: Setting, *, command: str) -> bool:
-    """False where nothing is finished, so that there is nothing to put into a table."""
+def make_table(setting: Setting, *, command: str, failed: bool = False) -> list[str]:
+    """A sentence on all that is left out of it because it cannot be read. With nothing finished there is no table,
+    which is an error unless trainings have failed: then that has been said."""
     runs = runs_of(setting)
     finished = done(runs, setting)
     for sentence in unlike(runs, setting):
         print(sentence)
+    if not finished and failed:
+        return []
     if not finished:
-        return False
-    reports = compare(finished, setting)
-    path = write_table(setting, runs, finished, reports, command=command)
+        raise InputError("no training of this study is finished, so there is nothing to put into a table")
+    reports, wrong = compare(finished, setting)
+    path, left_out = write_table(setting, runs, finished, reports, command=command)
     print(path.read_text())
     print(path)
-    return True
+    return wrong + left_out
 
 
 def collect_to(setting: Setting, folder: Path) -> None:
@@ -58,16 +61,17 @@ def collect_to(setting: Setting, folder: Path) -> None:
     print(f"nnunet-prosma study {folder / 'study.yaml'} -o {folder}")
 
 
-def compare(finished: Sequence[Run], setting: Setting) -> dict[str, Path]:
+def compare(finished: Sequence[Run], setting: Setting) -> tuple[dict[str, Path], list[str]]:
     """nnunet-prosma compare over the folds that all arms have; one report, or where folds share cases one for each.
 
     Each repeat is compared for itself, and where several can be, all of them together: there an arm is its repeats.
+    With the reports, a sentence on each that had to leave something out.
     """
     from nnunet_prosma.compare.command import main
 
     study, further = setting.study, list(map(str, setting.study.compare))
     if len(study.arms) < 2:
-        return {}
+        return {}, []
     if any(place_of(run, setting.output) == run.folder for run in finished):  # without images, and all in one place
         collect(finished, setting, setting.output)
         finished = [replace(run, folder=place_of(run, setting.output)) for run in finished]
@@ -75,6 +79,7 @@ def compare(finished: Sequence[Run], setting: Setting) -> dict[str, Path]:
     if study.repeats is not None:
         further = ["--cache", str(setting.output / "compare" / "cache"), *further]  # the report on all measures nothing
     reports: dict[str, Path] = {}
+    wrong: list[str] = []
     whole: dict[int | None, list[int]] = {}
     for repeat in dict.fromkeys(run.repeat for run in finished):
         own = [run for run in finished if run.repeat == repeat]
@@ -93,9 +98,12 @@ def compare(finished: Sequence[Run], setting: Setting) -> dict[str, Path]:
                 continue
             name = prefix + (f"fold {group[0]}" if len(group) == 1 else f"folds {', '.join(map(str, group))}")
             report = setting.output / "compare" / name.replace(", ", "_").replace(" ", "_")
-            main(["--folders", *folders, "-f", *map(str, group), "-o", str(report), *further])
+            try:
+                main(["--folders", *folders, "-f", *map(str, group), "-o", str(report), *further])
+            except IncompleteError as error:
+                wrong.append(f"compare/{report.name}: {error}")
             reports[name] = report
-    return reports
+    return reports, wrong
 
 
 def folders_of(arm: Arm, runs: Sequence[Run]) -> list[Path]:

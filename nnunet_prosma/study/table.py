@@ -31,10 +31,10 @@ def write_table(
     reports: Mapping[str, Path],
     *,
     command: str,
-) -> Path:
-    """Writes table.md and table.csv, and returns the first."""
+) -> tuple[Path, list[str]]:
+    """Writes table.md and table.csv. The first, and a sentence on each case that is left out of them."""
     study, output = setting.study, setting.output
-    scores = {run.key: scores_of_run(run, setting) for run in finished}
+    scores, left_out = scores_of_runs(finished, setting)
     write_text(output / "table.csv", as_csv(finished, scores))
     parts = [
         f"# {study.title}",
@@ -42,15 +42,34 @@ def write_table(
         *results(study, finished, scores),
         *differences(study, reports),
         *unfinished(runs, finished, output),
+        *unmeasured(left_out),
         *how(study, finished, command),
     ]
     write_text(output / "table.md", "\n\n".join(part for part in parts if part) + "\n")
-    return output / "table.md"
+    return output / "table.md", left_out
 
 
-def scores_of_run(run: Run, setting: Setting) -> dict[int, dict[str, Score]]:
-    """Batches follow the order of the split, as U-KAN's do."""
-    return {label: scores_of(list(of_case.values())) for label, of_case in counts(run, setting).items()}
+def scores_of_runs(runs: Sequence[Run], setting: Setting) -> tuple[Scores, list[str]]:
+    """Batches follow the order of the split, as U-KAN's do. A case whose image cannot be read in one run is left out
+    of all runs of that fold, which then have the same cases; a sentence says so."""
+    counted = {run: counts(run, setting) for run in runs}
+    wrong: dict[int, dict[str, str]] = {}
+    for run, (_, problems) in counted.items():
+        wrong.setdefault(run.fold, {}).update(problems)
+    scores = {
+        run.key: {
+            label: scores_of([c for case, c in of_case.items() if case not in wrong[run.fold]])
+            for label, of_case in of_label.items()
+        }
+        for run, (of_label, _) in counted.items()
+    }
+    return scores, [f"fold {fold}, {why}" for fold, of_case in wrong.items() for why in of_case.values()]
+
+
+def unmeasured(left_out: Sequence[str]) -> Iterator[str]:
+    if left_out:
+        listed = "\n".join(f"- {' '.join(sentence.split())}" for sentence in left_out)
+        yield f"Cases that cannot be measured, left out of every method ({len(left_out)}):\n\n{listed}"
 
 
 def results(study: Study, finished: Sequence[Run], scores: Scores) -> Iterator[str]:
