@@ -1,5 +1,6 @@
 """A study's results without checkpoints: enough to go on on another machine, and nothing that was other counts."""
 
+import csv
 import json
 import shutil
 
@@ -15,7 +16,7 @@ from nnunet_prosma.host.training_log import read_training_logs
 from nnunet_prosma.study.record import Attempt, Record, write_record
 from nnunet_prosma.study.runs import runs_of
 from nnunet_prosma.study.setting import Setting
-from nnunet_prosma.study.spec import Arm, Study, read
+from nnunet_prosma.study.spec import Arm, Study, as_yaml, read
 from nnunet_prosma.study.standing import standing, unlike
 from nnunet_prosma.study.steps import collect_to, make_table
 
@@ -112,6 +113,24 @@ def test_a_study_goes_on_elsewhere_from_what_was_collected(machine, tmp_path, ca
     assert [(run["state"], run["where"]) for run in found] == [("done", "collected")] * 4
     assert make_table(third, command="x") == []
     assert numbers(third) == numbers(whole)
+
+
+def test_a_damaged_prediction_is_named_and_its_case_left_out_of_every_method(machine, tmp_path, capsys):
+    whole = machine("whole", folds=(0, 1))
+    path = runs_of(whole)[-1].folder / "validation" / "d.nii.gz"  # of the gated network's second fold
+    path.write_bytes(path.read_bytes()[:-20])
+    (tmp_path / "study.yaml").write_text(as_yaml(STUDY))
+    told = ["study", str(tmp_path / "study.yaml"), "-o", str(whole.output), "--no-training", "-device", "cpu"]
+    assert main(told) == 2
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert "fold 1" in said
+    assert str(path) in said
+    text = (whole.output / "table.md").read_text()
+    assert "left out of every method (1)" in text
+    assert str(path) in text
+    with (whole.output / "table.csv").open() as file:
+        images = {(row["method"], row["fold"]): row["images"] for row in csv.DictReader(file)}
+    assert images == {("vanilla", "0"): "2", ("gated", "0"): "2", ("vanilla", "1"): "1", ("gated", "1"): "1"}
 
 
 def test_the_curves_of_a_collected_log_are_those_of_the_whole_one(machine, tmp_path):
