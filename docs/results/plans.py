@@ -22,8 +22,9 @@ if which == "kvasir":
     plans["configurations"]["2d"].update(patch_size=[64, 64], batch_size=8, architecture=P_UNET)
 else:
     plans["plans_name"] = "halfPlans"
-    configuration = plans["configurations"]["2d" if which == "kvasir-half" else "3d_fullres"]
-    kwargs = configuration["architecture"]["arch_kwargs"]
-    kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]
-    configuration["batch_size"] = 8 if which == "kvasir-half" else 2
+    for name, batch_size in {"kvasir-half": {"2d": 8}, "hippocampus": {"2d": 8, "3d_fullres": 2}}[which].items():
+        configuration = plans["configurations"][name]
+        kwargs = configuration["architecture"]["arch_kwargs"]
+        kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]
+        configuration["batch_size"] = batch_size
 (folder / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=1))
