@@ -146,7 +146,8 @@ def test_a_study_compares_each_repeat_and_all_of_them_as_one_run_an_arm(tmp_path
     for repeat, trainer in ((1, "A"), (1, "B"), (2, "A"), (2, "B"), (3, "A")):  # the third is not whole
         training(tmp_path / "out" / "results" / f"repeat_{repeat}" / "Dataset009_Toy", trainer, rng, 0.0)
     finished = [run for run in runs_of(setting) if run.folder.is_dir()]
-    reports = compare(finished, setting)
+    reports, wrong = compare(finished, setting)
+    assert wrong == []
     assert list(reports) == ["repeat 1, fold 0", "repeat 2, fold 0", "all repeats, fold 0"]
     found = [json.loads((report / "summary.json").read_text())["statistics"][0] for report in reports.values()]
     assert [row["trainings"]["candidate"] for row in found] == [1, 1, 2]

@@ -210,7 +210,7 @@ def test_the_studies_behind_the_results_in_the_documents_are_studies(path):
         ({"folds": 3}, "folds must be a list, got 3"),
         ({"folds": [1, 1]}, "a fold stands twice in [1, 1]; for several trainings of one use repeats"),
         ({"label": "one"}, "label must be the number of one of the data set's labels, got 'one'"),
-        ({"repeats": 0}, "repeats must be a whole number from 1 on, got 0"),
+        ({"repeats": 0}, "repeats must be a whole number from 1 to 1000, got 0"),
         ({"title": 3}, "title must be text, got 3"),
         ({"arms": [{"row": "a", "trainer": 7}]}, "trainer of an arm must be text, got 7"),
         ({"arms": [{"row": "a", "trainer": "T", "published": 3}]}, "published must hold IoU and F1, got 3"),
