@@ -131,7 +131,7 @@ def test_a_training_goes_on_with_the_settings_it_began_with(scratch, monkeypatch
 
     path = str(folder / "fold_0" / "checkpoint_final.pth")
     resumed = trainer()
-    resumed.load_checkpoint(path)
+    resumed.load_checkpoint(checkpoint=path)  # as later versions of nnU-Net call the parameter
     assert resumed.network.decoder.config.norm == "none"
     assert RECORD not in planned["configurations"]["2d"]
     resumed.save_checkpoint(str(scratch / "next.pth"))
@@ -141,7 +141,7 @@ def test_a_training_goes_on_with_the_settings_it_began_with(scratch, monkeypatch
     begun.initialize()
     assert begun.network.decoder.config.norm == "instance"
     with pytest.raises(RuntimeError, match=r"its gates were trained with other settings .norm 'none' instead of"):
-        begun.load_checkpoint(path)
+        begun.load_checkpoint(filename_or_checkpoint=path)
 
 
 def test_inspect_and_bundle_refuse_a_fold_of_other_settings_in_a_sentence(scratch, tmp_path, monkeypatch, capsys):

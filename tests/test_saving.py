@@ -138,7 +138,7 @@ def test_a_signal_ends_the_training_after_the_running_epoch_and_the_next_one_fol
     assert read_checkpoint(tmp_path / "checkpoint_latest.pth")["current_epoch"] == 2
     assert progress_of(tmp_path).kept == 2
     second = trainer(tmp_path, saver_of(clock, monkeypatch), clock)
-    second.load_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    second.load_checkpoint(checkpoint=str(tmp_path / "checkpoint_latest.pth"))
     second.run_training()
     assert second.trained == [2, 2, 2, 3, 3, 3]
     assert second.network.weight.item() == 12  # each step of four epochs once

@@ -172,13 +172,17 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
             peak_gib = torch.cuda.max_memory_allocated(self.device) / 2**30
             self.print_to_log_file(f"Peak memory: {peak_gib:.2f} GiB", add_timestamp=False)
 
-    def load_checkpoint(self, filename_or_checkpoint: dict[str, Any] | str) -> None:
-        """Loads as the host does, into gates of the checkpoint's own settings; a file that cannot be used is named."""
+    def load_checkpoint(self, *given: Any, **named: Any) -> None:
+        """Loads as the host does, into gates of the checkpoint's own settings; a file that cannot be used is named.
+
+        The host calls its one parameter filename_or_checkpoint, and in later versions checkpoint: it has either name.
+        """
+        (checkpoint,) = (*given, *named.values())
         try:
-            self._take_settings_of(filename_or_checkpoint)
-            super().load_checkpoint(filename_or_checkpoint)
+            self._take_settings_of(checkpoint)
+            super().load_checkpoint(checkpoint)
         except Exception as error:
-            raise RuntimeError(f"cannot load the checkpoint {filename_or_checkpoint}: {error}") from error
+            raise RuntimeError(f"cannot load the checkpoint {checkpoint}: {error}") from error
         self.my_init_kwargs = {**self.my_init_kwargs, "plans": self.plans_manager.plans}  # with the gates' settings
 
     def _take_settings_of(self, checkpoint: Any) -> None:

@@ -114,12 +114,13 @@ def _save_checkpoint(original: Any, saver: Saver) -> Any:
 
 
 def _load_checkpoint(original: Any, saver: Saver) -> Any:
-    def load_checkpoint(self: Any, filename_or_checkpoint: Any) -> None:
-        original(self, filename_or_checkpoint)
+    def load_checkpoint(self: Any, *given: Any, **named: Any) -> None:
+        (checkpoint,) = (*given, *named.values())  # the parameter has another name in later versions of nnU-Net
+        original(self, checkpoint)
         saver.done_before = 0
-        if not isinstance(filename_or_checkpoint, str | os.PathLike):
+        if not isinstance(checkpoint, str | os.PathLike):
             return
-        path = Path(filename_or_checkpoint)
+        path = Path(checkpoint)
         known = read_marks(path.parent).get(path.name, {})
         stat = path.stat()
         if (known.get("size"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
