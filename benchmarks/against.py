@@ -1,6 +1,6 @@
 """What the gates cost in an earlier version and in this one, in turn, as the CPU time of one thread.
 
-    pip install --no-deps --target OLDER nnunet-prosma==0.1.0
+    pip install --no-deps --target OLDER "git+file://$PWD@COMMIT"
     python benchmarks/against.py OLDER [--write docs/benchmark.md]
 
 Three processes, vanilla nnU-Net and ProSMA of either version, take a training step and a prediction by turns on the

@@ -81,8 +81,8 @@ def _convolve(phases: Tensor, kernel: Tensor) -> Tensor:
 
 def _kernel_gradient(grad: Tensor, phases: Tensor, kernel: Tensor) -> Tensor:
     """The gradient of the kernel of _convolve(phases, kernel) from that of its result: for each of the kernel's
-    planes the
-    weight gradient of a two-dimensional convolution, with all pairs of slices that the plane joins as its batch."""
+    planes the weight gradient of a two-dimensional convolution, with all pairs of slices that the plane joins as its
+    batch."""
     out = torch.zeros_like(kernel)
     planes, depth = kernel.shape[2], phases.shape[1]
     padding = (kernel.shape[3] // 2, kernel.shape[4] // 2)

@@ -79,8 +79,7 @@ def _taps_first(kernel: Tensor, dtype: torch.dtype) -> Tensor:
 @triton.jit
 def _wide(value, sum_type: tl.constexpr):
     """The value in the precision of the sums. The bits of a bfloat16 are the upper half of a float32's: one shift,
-    where the
-    conversion takes more."""
+    where the conversion takes more."""
     if value.dtype == tl.bfloat16:
         return (value.to(tl.uint16, bitcast=True).to(tl.uint32) << 16).to(tl.float32, bitcast=True)
     else:

@@ -154,9 +154,9 @@ class Setup:
     def gate(self) -> dict[str, Any] | None:
         """The settings of gates that the plans name; None where they name none."""
         found = self.said.architecture.arch_kwargs.get("gate")
-        if found is None or isinstance(found, dict):
-            return None if found is None else dict(found)
-        return {"kind": found}  # as 0.1 wrote "none"
+        if found is None:
+            return None
+        return dict(found) if isinstance(found, dict) else {"kind": found}  # 0.1 wrote "none"
 
     @property
     def strides(self) -> list[tuple[int, ...]]:
