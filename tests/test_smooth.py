@@ -1,6 +1,8 @@
 """nnunet-prosma smooth on a cross-validation and predictions as nnU-Net leaves them."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -163,11 +165,92 @@ def test_damaged_and_foreign_input_is_one_sentence(home, tmp_path, capsys):
     assert status == 2  # the others are done
     assert "case_00.npz cannot be read" in err
     assert len(list(output.glob("*.nii.gz"))) == CASES - 1
-    np.savez_compressed(case, probabilities=np.zeros((2, *SHAPE), np.float32))
-    status, _, err = _run(capsys, *FIT, "-o", tmp_path / "new.json")
+    (validation / "case_01.nii.gz").unlink()
+    (validation / "case_02.npz").unlink()
+    shutil.rmtree(output)
+    status, out, err = _run(capsys, "smooth", "apply", settings, "-i", validation, "-o", output)
     assert status == 2
-    assert "case_00.npz must hold probabilities of 3 classes" in err
-    assert not (tmp_path / "new.json").exists()
+    assert f"{CASES - 3} segmentations" in out
+    for said in ("case_00.npz cannot be", "case_01.nii.gz is missing", "case_02.npz is missing"):
+        assert said in err
+    assert len(list(output.glob("*.nii.gz"))) == CASES - 3
+
+
+def _half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _partner(p):
+    return p.with_suffix("").with_suffix(".nii.gz")
+
+
+BAD = {
+    "probabilities cut off": (lambda p, truth: _half(p), r"case_00\.npz cannot be read"),
+    "NaN": (lambda p, truth: _save(p, np.full((3, *SHAPE), np.nan)), r"case_00\.npz must hold .* between 0 and 1"),
+    "none at all": (lambda p, truth: _save(p, np.zeros((3, *SHAPE))), r"case_00\.npz must hold .* that sum to 1"),
+    "of other classes": (lambda p, truth: _save(p, np.zeros((2, *SHAPE))), r"must hold probabilities of 3 classes"),
+    "of another size": (lambda p, truth: _save(p, np.full((3, 2, 2, 2), 1 / 3)), r"and holds 3 x 2 x 2 x 2"),
+    "objects": (lambda p, truth: _save(p, np.array([{}], object)), r"case_00\.npz cannot be read"),
+    "another array": (lambda p, truth: np.savez(p, p=np.zeros(3)), r"case_00\.npz cannot be read"),
+    "no probabilities": (lambda p, truth: p.unlink(), r"case_00\.npz is missing, which nnU-Net saves beside"),
+    "no segmentation": (lambda p, truth: _partner(p).unlink(), r"validation/case_00\.nii\.gz is missing"),
+    "segmentation cut off": (lambda p, truth: _half(_partner(p)), r"case_00\.nii\.gz cannot be read"),
+    "no truth": (lambda p, truth: truth.unlink(), r"gt_segmentations/case_00\.nii\.gz is missing"),
+    "truth cut off": (lambda p, truth: _half(truth), r"gt_segmentations/case_00\.nii\.gz cannot be read"),
+    "truth of another image": (
+        lambda p, truth: write_mask(truth, np.zeros((4, 4, 4), np.uint8), SPACING),
+        r"case_00 is not of the image of .*gt_segmentations/case_00\.nii\.gz: it has 6 x 24 x 24 voxels",
+    ),
+    "truth of another spacing": (
+        lambda p, truth: write_mask(truth, np.zeros(SHAPE, np.uint8), (1.0, 1.0, 1.0)),
+        r"case_00 is not of the image of .*: it has a spacing",
+    ),
+}
+
+
+def _save(path, p):
+    np.savez_compressed(path, probabilities=p)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_fit_names_cases_that_cannot_be_read_and_gives_what_it_gives_without_them(home, half, tmp_path, capsys):
+    folder, truths = home(noise=1.0), tmp_path / "preprocessed" / "Dataset009_Toy" / "gt_segmentations"
+    quick, wrong = [*FIT, "--lam", "1", "--sigma", "1.5"], {}
+    for number, (damage, says) in enumerate(list(BAD.values())[half::2]):
+        fold, case = divmod(number, 3)
+        name = f"case_{fold}{case}"
+        damage(folder / f"fold_{fold}" / "validation" / f"{name}.npz", truths / f"{name}.nii.gz")
+        wrong[name] = rf"{name} is left out: .*" + says.replace("case_00", name)
+    status, out, err = _run(capsys, *quick, "-o", tmp_path / "bad.json")
+    assert status == 2
+    assert "Traceback" not in err
+    *lines, last = err.splitlines()
+    for line, says in zip(lines, wrong.values(), strict=True):
+        assert re.search(says, line), line
+    assert last.endswith("bad.json is fitted without 7 cases (case_00, case_01, case_02 and others)")
+    assert "Left out of all of it, since they cannot be read: 7 cases (case_00" in out
+    for name in wrong:
+        for file in folder.glob(f"fold_*/validation/{name}.n*"):
+            file.unlink()
+    status, expected, err = _run(capsys, *quick, "-o", tmp_path / "without.json")
+    assert (status, err) == (0, "")
+    bad, without = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("bad", "without"))
+    assert bad["evidence"].pop("left_out") == list(wrong)
+    assert without["evidence"].pop("left_out") == []
+    assert bad == without
+    assert "over 8 cases" in expected
+
+
+def test_without_two_folds_that_can_be_read_nothing_is_fitted(home, tmp_path, capsys):
+    folder = home(noise=1.0)
+    for file in folder.glob("fold_0/validation/*.npz"):
+        _half(file)
+    status, _, err = _run(capsys, *FIT, "-f", "0", "1", "-o", tmp_path / "SMOOTH.json")
+    assert status == 2
+    assert "fit needs 2 folds or more" in err
+    assert "since 5 cases are left out: " in err
+    assert "case_00.npz cannot be read" in err
+    assert not (tmp_path / "SMOOTH.json").exists()
 
 
 @pytest.mark.parametrize(

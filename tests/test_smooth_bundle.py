@@ -42,7 +42,7 @@ def settings(path, regions=False, lam=0.4, **changes):
     names = {"(1, 2)": "whole", "(2,)": "core"} if regions else {"1": "bright"}
     *others, last = names
     priors = {**dict.fromkeys(others, Prior()), last: Prior(lam, 1.3)}
-    evidence = Evidence(20, ["0", "1"], [HeldOut("smoothed", 0.8, 0.81, (0.001, 0.02), 0.01)])
+    evidence = Evidence(20, ["0", "1"], [HeldOut("smoothed", 0.8, 0.81, (0.001, 0.02), 0.01)], ["ill"])
     known = {"dataset": DATASET, "model": f"{TRAINERS[0]}__nnUNetPlans__3d_fullres", **changes}
     write_smoothing(path, Smoothing(names, priors, 0.9, 7, evidence, **known))
     return path
@@ -155,6 +155,7 @@ def test_the_manifest_and_the_model_card_tell_of_it_and_a_changed_file_is_named(
     card = (bundle / "MODEL_CARD.md").read_text()
     assert "before postprocessing:\n  - bright: lam 0.4, sigma 1.3 mm, volume free, eps 0.9" in card
     assert "held-out folds, 20 cases, smoothed: Dice +0.0100 (+0.0010 to +0.0200)" in card
+    assert "fitted without what could not be read (1): ill" in card
     assert "not fitted on what is bundled" not in card
     text = (bundle / "SMOOTH.json").read_text()
     (bundle / "SMOOTH.json").write_text(text.replace("0.4", "0.5"))

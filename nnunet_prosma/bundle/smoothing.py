@@ -45,6 +45,8 @@ def about(smoothing: Smoothing, names: Sequence[str]) -> Iterator[str]:
                 volume = "free" if prior.volume is None else f"{prior.volume}"
                 said = f"lam {prior.lam:g}, sigma {prior.sigma_mm:.3g} mm, volume {volume}, eps {smoothing.eps:g}"
                 yield f"  - {smoothing.labels[label]}: {said}"
+    if left_out := smoothing.evidence.left_out:
+        yield f"  - fitted without what could not be read ({len(left_out)}): {', '.join(left_out)}"
     for judged in smoothing.evidence.held_out:
         span = "no interval" if judged.interval is None else "{:+.4f} to {:+.4f}".format(*judged.interval)
         said = f"Dice {judged.after - judged.before:+.4f} ({span})"

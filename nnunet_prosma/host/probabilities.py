@@ -12,6 +12,7 @@ from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.images import read_segmentation
 from nnunet_prosma.host.labels import LabelKey
 from nnunet_prosma.host.plans import Setup
+from nnunet_prosma.host.segmentations import check_geometry
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,23 @@ class SoftCase:
 
 
 def soft_cases(folder: Path, ending: str) -> list[str]:
-    """The names of the cases whose probabilities are there; none is an InputError."""
+    """The names of all cases, with probabilities, a segmentation or both: reading tells what one lacks. A folder
+    without any probabilities is an InputError."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: name one that nnU-Net filled with --save_probabilities or --npz")
-    names = sorted(path.stem for path in folder.glob("*.npz"))
+    names = {path.stem for path in folder.glob("*.npz")}
     if not names:
         raise InputError(
             f"{folder} holds no probabilities (CASE.npz): predict with --save_probabilities, validate with --npz"
         )
-    for name in names:
-        if not (folder / f"{name}{ending}").is_file():
-            raise InputError(f"{folder} holds {name}.npz without {name}{ending}, which nnU-Net saves beside it")
-    return names
+    return sorted(names | {path.name.removesuffix(ending) for path in folder.glob(f"*{ending}")})
 
 
 def read_soft_case(folder: Path, name: str, setup: Setup) -> SoftCase:
     file, segmentation = folder / f"{name}.npz", folder / f"{name}{setup.dataset.file_ending}"
+    for there, missing in ((file, segmentation), (segmentation, file)):
+        if there.is_file() and not missing.is_file():
+            raise InputError(f"{missing} is missing, which nnU-Net saves beside {there.name}")
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             p = content["probabilities"].astype(np.float32)
@@ -56,6 +58,8 @@ def read_soft_case(folder: Path, name: str, setup: Setup) -> SoftCase:
         )
     if not np.isfinite(p).all() or p.min() < -1e-3 or p.max() > 1 + 1e-3:
         raise InputError(f"{file} must hold probabilities between 0 and 1, and holds others")
+    if not has_regions(setup) and np.abs(p.sum(0) - 1).max() > 1e-2:  # saved in half precision
+        raise InputError(f"{file} must hold probabilities that sum to 1 in each voxel, and holds others")
     return soft_case(name, p, labels[0], properties)
 
 
@@ -66,10 +70,14 @@ def soft_case(name: str, p: Any, labels: Any, properties: Any) -> SoftCase:
     return SoftCase(name, np.asarray(p, np.float32), np.asarray(labels), known, properties)
 
 
-def read_truth(file: Path, setup: Setup) -> np.ndarray:
-    """(*S), the reference segmentation of a case."""
-    labels: np.ndarray = read_segmentation(setup.plans.reader(), file)[0][0]
-    return labels
+def read_truth(file: Path, case: SoftCase, setup: Setup) -> np.ndarray:
+    """(*S), the reference segmentation of a case, of the same geometry."""
+    labels, properties = read_segmentation(setup.plans.reader(), file)
+    try:
+        check_geometry(labels.shape, properties, (1, *case.labels.shape), case.properties)
+    except ValueError as error:
+        raise InputError(f"the prediction of {case.name} is not of the image of {file}: {error}") from None
+    return np.asarray(labels[0])
 
 
 def write_labels(file: Path, labels: np.ndarray, case: SoftCase, setup: Setup) -> None:

@@ -3,12 +3,12 @@
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.arguments import add_quiet, command_parser, number_above, whole, with_examples
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.errors import IncompleteError, InputError
 from nnunet_prosma.subcommands import SUBCOMMANDS
 
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def run_fit(options: argparse.Namespace) -> int:
     write_smoothing(options.o, fitted.smoothing)
     print(report(fitted, labels))
     print(f"{options.o} written")
+    for name, why in fitted.left_out.items():
+        print(f"nnunet-prosma smooth: {name} is left out: {why}", file=sys.stderr)
+    if fitted.left_out:
+        raise IncompleteError(f"{options.o} is fitted without {few(fitted.left_out)}")
     return 0
 
 
@@ -104,6 +108,12 @@ def run_apply(options: argparse.Namespace) -> int:
     for sentence in wrong:
         print(f"nnunet-prosma smooth: {sentence}", file=sys.stderr)
     return 2 if wrong else 0
+
+
+def few(names: Collection[str]) -> str:
+    """5 cases (a, b, c and others)."""
+    more = " and others" * (len(names) > 3)
+    return f"{len(names)} case{'s' * (len(names) > 1)} ({', '.join(list(names)[:3])}{more})"
 
 
 def volumes_of(given: Sequence[str], labels: Mapping[str, str]) -> dict[str, tuple[float, float]]:
@@ -123,6 +133,8 @@ def volumes_of(given: Sequence[str], labels: Mapping[str, str]) -> dict[str, tup
 def report(fitted: "Fitted", labels: Mapping[str, str]) -> str:
     """What the held-out folds say, and what is applied."""
     lines = [f"Mean Dice over {fitted.cases} cases, each judged by what the other folds chose:"]
+    if fitted.left_out:
+        lines.append(f"Left out of all of it, since they cannot be read: {few(fitted.left_out)}")
     lines.append(f"  {'as nnU-Net predicts':<38}{fitted.judged[0].before:.4f}")
     for judged in fitted.judged:
         interval = "no interval" if judged.interval is None else "{:+.4f} to {:+.4f}".format(*judged.interval)

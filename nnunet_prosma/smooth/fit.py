@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +14,14 @@ import numpy as np
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.plans import Setup
-from nnunet_prosma.host.probabilities import dice_of, largest_components, read_soft_case, read_truth, soft_cases
+from nnunet_prosma.host.probabilities import (
+    SoftCase,
+    dice_of,
+    largest_components,
+    read_soft_case,
+    read_truth,
+    soft_cases,
+)
 from nnunet_prosma.host.trained import TrainedFolder, read_trained
 from nnunet_prosma.progress import progress_bar
 from nnunet_prosma.smooth.case import smoothed_labels
@@ -90,6 +97,8 @@ class Fitted:
     by_fold: Mapping[str, Mapping[str, Prior]]
     judged: Sequence[Judged]
     cases: int
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Cases that cannot be read, and what is wrong with each."""
 
 
 def members_of(trained: TrainedFolder, folds: Sequence[str], truths: Path) -> list[Member]:
@@ -100,8 +109,6 @@ def members_of(trained: TrainedFolder, folds: Sequence[str], truths: Path) -> li
             raise InputError(f"{trained.folder} has no fold_{fold}; it has {', '.join(trained.folds)}: choose with -f")
         folder = trained.folds[fold].validation
         found += [Member(name, fold, folder, truths / f"{name}{ending}") for name in soft_cases(folder, ending)]
-    if absent := [member.truth for member in found if not member.truth.is_file()]:
-        raise InputError(f"{absent[0]} is missing: each case of the cross-validation needs its truth")
     return found
 
 
@@ -113,19 +120,22 @@ def fit(
     workers: int = 1,
     seed: int = 0,
 ) -> Fitted:
+    """A case that cannot be read, or that has no truth, is left out of choosing and of judging, and is told."""
     setup = trained.setup
     labels = [str(label) for label in setup.dataset.labels]
-    folds = sorted({member.fold for member in members})
-    if len(folds) < 2:
-        raise InputError(f"fit needs 2 folds or more, to judge by one what others chose, got {', '.join(folds)} of -f")
+    _require_folds(members)
     for name in search.volumes or {}:
         if name not in labels:
             raise InputError(f"--volume names a label {name!r} that {setup.dataset.source} lacks")
-    sigmas = search.sigmas_mm or [_smallest_spacing(members[0], setup) * voxels for voxels in SIGMAS_IN_VOXELS]
+    sigmas = search.sigmas_mm or [_smallest_spacing(members, setup) * voxels for voxels in SIGMAS_IN_VOXELS]
     candidates = {label: search.candidates(label, sigmas) for label in labels}
     with _pool(workers) as each:
         choosing = partial(_scores, model=trained.folder, candidates=candidates, search=search)
-        scores = np.array(each("choosing", choosing, members))
+        found = each("choosing", choosing, members)
+        left_out = {m.name: said for m, said in zip(members, found, strict=True) if isinstance(said, str)}
+        members = [m for m, said in zip(members, found, strict=True) if not isinstance(said, str)]
+        folds = _require_folds(members, left_out)
+        scores = np.array([row for row in found if not isinstance(row, str)])
         of = np.array([member.fold for member in members])
         by_fold = {fold: _best(scores[of != fold], candidates) for fold in folds}
         tasks = [(member, by_fold[member.fold]) for member in members]
@@ -139,11 +149,23 @@ def fit(
         chosen if helps else idle,
         search.eps,
         search.iterations,
-        Evidence(len(members), folds, [HeldOut(**asdict(one)) for one in judged if math.isfinite(one.before)]),
+        Evidence(
+            len(members), folds, [HeldOut(**asdict(one)) for one in judged if math.isfinite(one.before)], [*left_out]
+        ),
         setup.plans.dataset,
         trained.identifier,
     )
-    return Fitted(smoothing, chosen, by_fold, judged, len(members))
+    return Fitted(smoothing, chosen, by_fold, judged, len(members), left_out)
+
+
+def _require_folds(members: Sequence[Member], left_out: Mapping[str, str] | None = None) -> list[str]:
+    folds = sorted({member.fold for member in members})
+    if len(folds) < 2:
+        why = f", since {len(left_out)} cases are left out: {next(iter(left_out.values()))}" if left_out else ""
+        raise InputError(
+            f"fit needs 2 folds or more, to judge by one what others chose, got {', '.join(folds) or 'none'} of -f{why}"
+        )
+    return folds
 
 
 def _best(scores: np.ndarray, candidates: Mapping[str, Sequence[Prior]]) -> dict[str, Prior]:
@@ -157,10 +179,16 @@ def _best(scores: np.ndarray, candidates: Mapping[str, Sequence[Prior]]) -> dict
 
 def _scores(
     member: Member, model: Path, candidates: Mapping[str, Sequence[Prior]], search: Search
-) -> list[list[float]]:
-    """(labels, candidates): the Dice of each label if it alone is smoothed so; a label that nobody has is NaN."""
+) -> list[list[float]] | str:
+    """(labels, candidates): the Dice of each label if it alone is smoothed so; a label that nobody has is NaN.
+
+    A sentence where the case cannot be read.
+    """
     setup, found = _setup(model), []
-    case, truth = read_soft_case(member.folder, member.name, setup), read_truth(member.truth, setup)
+    try:
+        case, truth = _read(member, setup)
+    except InputError as error:
+        return str(error)
     for label, priors in zip(setup.dataset.labels, candidates.values(), strict=True):
         row = []
         for prior in priors:
@@ -173,7 +201,7 @@ def _scores(
 def _alternatives(task: tuple[Member, Mapping[str, Prior]], model: Path, search: Search) -> list[float]:
     """The mean Dice over labels of nnU-Net's answer and of each of ALTERNATIVES."""
     (member, priors), setup = task, _setup(model)
-    case, truth = read_soft_case(member.folder, member.name, setup), read_truth(member.truth, setup)
+    case, truth = _read(member, setup)
     labels = list(setup.dataset.labels)
     smoothed = smoothed_labels(case, setup, priors, eps=search.eps, iterations=search.iterations)
     answers = [case.labels, largest_components(case.labels, labels), smoothed, largest_components(smoothed, labels)]
@@ -202,9 +230,23 @@ def _judge(held_out: np.ndarray, seed: int) -> list[Judged]:
     return found
 
 
-def _smallest_spacing(member: Member, setup: Setup) -> float:
-    spacing = read_soft_case(member.folder, member.name, setup)
-    return min(mm for mm, n in zip(spacing.spacing_mm, spacing.labels.shape, strict=True) if n > 1)
+def _read(member: Member, setup: Setup) -> tuple[SoftCase, np.ndarray]:
+    case = read_soft_case(member.folder, member.name, setup)
+    return case, read_truth(member.truth, case, setup)
+
+
+def _smallest_spacing(members: Sequence[Member], setup: Setup) -> float:
+    """Of the first case that can be read."""
+    why = ""
+    for member in members:
+        try:
+            case = read_soft_case(member.folder, member.name, setup)
+        except InputError as error:
+            why = why or str(error)
+            continue
+        seen = [mm for mm, n in zip(case.spacing_mm, case.labels.shape, strict=True) if n > 1]
+        return min(seen or case.spacing_mm)
+    raise InputError(f"no case can be read: {why}")
 
 
 @cache

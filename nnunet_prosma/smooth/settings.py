@@ -38,6 +38,8 @@ class Evidence(msgspec.Struct):
     cases: int = 0
     folds: list[str] = []
     held_out: list[HeldOut] = []
+    left_out: list[str] = []
+    """Cases that could not be read, which no number here knows."""
 
 
 class SmoothFile(msgspec.Struct):
