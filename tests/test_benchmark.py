@@ -23,7 +23,7 @@ from nnunet_prosma.benchmark.timing import interleaved, median_and_quartile_dist
 from nnunet_prosma.benchmark.trainable import TRAINERS, TrainableNetwork, trainable
 from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.changed import with_gates
+from nnunet_prosma.host.changed import with_arguments, with_gates
 
 CPU = torch.device("cpu")
 
@@ -188,6 +188,17 @@ def test_gated_plans_are_compared_with_the_vanilla_network_of_the_same_shape(set
     assert vanilla.state_dict().keys() == plain.state_dict().keys()
     assert (dense.decoder.config.kind, dense.decoder.config.latent_reduction) == ("attention", 4)
     assert gated.decoder.config.lam == 0.1
+
+
+def test_plans_of_0_1_whose_gate_is_the_word_none_tell_a_kind_and_are_compared_too(setting):
+    """That version wrote "gate": "none" where others have an object of settings."""
+    named = with_gates(setting.setup, ProSMAUNet, {})
+    arguments = {**named.architecture["arch_kwargs"], "gate": "none"}
+    setup = with_arguments(named, named.network_class, arguments)
+    assert setup.gate == {"kind": "none"}
+    vanilla, dense = (trainable(name, Setting("x", setup), CPU).network for name in ("vanilla", "attention"))
+    assert parameter_count(vanilla) == parameter_count(trainable("vanilla", setting, CPU).network)
+    assert dense.decoder.config.kind == "attention"
 
 
 def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tiny, monkeypatch, capsys, tmp_path):

@@ -133,6 +133,65 @@ def test_a_damaged_prediction_is_named_and_its_case_left_out_of_every_method(mac
     assert images == {("vanilla", "0"): "2", ("gated", "0"): "2", ("vanilla", "1"): "1", ("gated", "1"): "1"}
 
 
+def damaged(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def images_by_run(setting):
+    with (setting.output / "table.csv").open() as file:
+        return {(row["method"], row["fold"]): row["images"] for row in csv.DictReader(file)}
+
+
+def test_collect_names_a_damaged_prediction_and_the_table_made_elsewhere_leaves_its_case_out_too(
+    machine, tmp_path, capsys
+):
+    whole, box = machine("whole", folds=(0, 1)), tmp_path / "box"
+    runs = runs_of(whole)
+    damaged(runs[-1].folder / "validation" / "d.nii.gz")
+    (runs[0].folder / "validation" / "summary.json").write_text("{")
+    (tmp_path / "study.yaml").write_text(as_yaml(STUDY))
+    told = ["study", str(tmp_path / "study.yaml"), "-o", str(whole.output), "-device", "cpu"]
+    assert main([*told, "--collect", str(box)]) == 2
+    out, err = capsys.readouterr()
+    assert "3 trainings in" in out
+    first, second = err.strip().splitlines()
+    assert "fold 0, vanilla (nnUNetTrainer) is not collected: " in first
+    assert "summary.json cannot be read" in first
+    assert "fold 1, gated" in second
+    assert "d.nii.gz cannot be read" in second
+    third = machine("third")
+    shutil.copytree(box, third.output, dirs_exist_ok=True)
+    (sentence,) = make_table(third, command="x")
+    assert "fold 1" in sentence
+    assert "d.nii.gz" in sentence
+    assert images_by_run(third) == {("gated", "0"): "2", ("vanilla", "1"): "1", ("gated", "1"): "1"}
+
+
+def test_a_run_of_which_nothing_can_be_read_leaves_its_fold_out_and_the_others_are_in_the_table(machine, tmp_path):
+    whole = machine("whole", folds=(0, 1))
+    for case in "cd":
+        damaged(runs_of(whole)[-1].folder / "validation" / f"{case}.nii.gz")
+    (sentence,) = make_table(whole, command="x")
+    assert "no case can be measured" in sentence
+    images = images_by_run(whole)
+    assert (images["vanilla", "0"], images["gated", "0"]) == ("2", "2")
+    assert set(images.values()) == {"2", "0"}
+
+
+def test_status_is_told_beside_what_is_wrong_with_the_splits(machine, tmp_path, capsys):
+    whole = machine("whole", folds=(0, 1))
+    (tmp_path / "study.yaml").write_text(as_yaml(STUDY))
+    told = ["study", str(tmp_path / "study.yaml"), "-o", str(whole.output), "--status", "-device", "cpu"]
+    assert main(told) == 0
+    before = capsys.readouterr().out
+    whole.splits.write_text('[{"train": [], "val": [3]}]')
+    assert main(told) == 2
+    out, err = capsys.readouterr()
+    assert out == before
+    assert "4 of 4 done" in out
+    assert "splits_final.json: $[0].val[0] must be text" in err
+
+
 def test_the_curves_of_a_collected_log_are_those_of_the_whole_one(machine, tmp_path):
     setting = machine("first", folds=(0,))
     collect_to(setting, tmp_path / "box")

@@ -98,7 +98,7 @@ def wrong_files() -> dict[str, Wrong]:
         (b'[{"train": [], "val": [3]}]', r"splits_final\.json: \$\[0\]\.val\[0\] must be text"),
         (b'[{"train": "a", "val": ["other"]}]', r"splits_final\.json: \$\[0\]\.train must be a list"),
     ):
-        for use in ("metrics of a fold", "study"):
+        for use in ("metrics of a fold", "study", "status"):
             found[f"{use}: splits {content.decode()}"] = Wrong(USES[use], says, replaced(splits, content))
     for place, value, says in (
         ("init_args", ..., r"vanilla\.pth: \$\.init_args is missing"),

@@ -27,6 +27,7 @@ USES = {
     "metrics of a fold": f"metrics {{home}}/predictions {{home}}/truth --splits {{home}}/{PLANNED}/splits_final.json "
     "--fold 0 --json {home}/out.json",
     "study": "study {home}/study.yaml -o {home}/out -device cpu",
+    "status": "study {home}/study.yaml -o {home}/out --status",
     "convert": "convert busi {home}/busi 77",
     "demo": "demo -o {home}/out -device cpu",
 }

@@ -34,8 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     from nnunet_prosma.study.steps import collect_to, make_table, train
 
     if options.collect:
-        collect_to(setting, options.collect.absolute())
-        return 0
+        return told(collect_to(setting, options.collect.absolute()))
     if options.slurm or options.follow_up is not None:
         submitted = on_slurm(options, setting)
         print("\n".join(submitted))
@@ -55,6 +54,11 @@ def main(arguments: Sequence[str]) -> int:
             return 130
     if not options.run:
         wrong += make_table(setting, command=again, failed=bool(wrong))
+    return told(wrong)
+
+
+def told(wrong: Sequence[str]) -> int:
+    """The exit status, once each sentence is on standard error."""
     for sentence in wrong:
         print(f"nnunet-prosma study: {sentence}", file=sys.stderr)
     return 2 if wrong else 0
@@ -110,6 +114,7 @@ def show_status(setting: "Setting", *, as_json: bool) -> int:
 
     from nnunet_prosma.study import status
     from nnunet_prosma.study.array import in_queue
+    from nnunet_prosma.study.check import check_folds
     from nnunet_prosma.study.runs import runs_of
 
     try:
@@ -119,6 +124,10 @@ def show_status(setting: "Setting", *, as_json: bool) -> int:
         waiting = {}
     found = status.statuses(runs_of(setting), setting, waiting)
     print(json.dumps(status.as_json(found), indent=1) if as_json else status.as_table(found))
+    try:
+        check_folds(setting.study, setting.splits)
+    except InputError as error:  # nothing more can be trained or measured
+        return told([str(error)])
     return 0
 
 

@@ -18,7 +18,8 @@ from nnunet_prosma.files import folder_made_whole, read_json, write_json, write_
 from nnunet_prosma.host.datasets import planned_setup
 from nnunet_prosma.host.preprocessing import data_settings
 from nnunet_prosma.host.splits import read_splits
-from nnunet_prosma.statistics.overlap import Count, count_folder, count_readable
+from nnunet_prosma.host.summaries import read_summary
+from nnunet_prosma.statistics.overlap import Count, count_readable
 from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.setting import Setting
@@ -38,29 +39,51 @@ def place_of(run: Run, output: Path) -> Path:
     return output.joinpath("collected", *repeat, *run.folder.parts[-3:])
 
 
-def collect(runs: Sequence[Run], setting: Setting, to: Path) -> None:
-    """Adds these finished runs to what is collected there; what is there already of another is left alone."""
+def collect(runs: Sequence[Run], setting: Setting, to: Path) -> tuple[list[Run], list[str]]:
+    """Adds these finished runs to what is collected there; what is there already of another is left alone.
+
+    The runs that are there now, and a sentence on each case, or run, that cannot be read: it is left out.
+    """
+    there, wrong = [], list[str]()
     for run in runs:
         folder = place_of(run, to)
         if run.folder == folder:
+            there.append(run)
             continue
-        if (run.folder / FILE).is_file():
-            content = read_json(run.folder / FILE)
-        else:
-            content = {
-                "key": run.key,
-                "row": run.arm.row,
-                "settings": settings_of(run, setting),
-                "versions": versions(),
-                "counts": counted(run, setting),
-                "record": asdict(read_record(setting.output, run.key)),
-            }
+        try:
+            content = content_of(run, setting)
+            read_summary(run.folder / "validation" / "summary.json")
+        except InputError as error:
+            wrong.append(f"{run.title} is not collected: {error}")
+            continue
+        wrong += [f"{run.title}: {why}" for why in content.get("unreadable", {}).values()]
+        there.append(run)
         with folder_made_whole(folder, replaces="study") as temporary:
             fill(temporary, run.folder)
             write_json(temporary / FILE, content)
         for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
             if (run.folder.parent / name).is_file():
                 write_text(folder.parent / name, (run.folder.parent / name).read_text())
+    return there, wrong
+
+
+def content_of(run: Run, setting: Setting) -> dict[str, Any]:
+    """What collected.json says of the run."""
+    if (run.folder / FILE).is_file():
+        return dict(read_json(run.folder / FILE))
+    found, problems = count_readable(*images_of(run, setting))
+    return {
+        "key": run.key,
+        "row": run.arm.row,
+        "settings": settings_of(run, setting),
+        "versions": versions(),
+        "counts": {
+            str(label): {case: [c.both, c.truth, c.prediction] for case, c in of_case.items()}
+            for label, of_case in found.items()
+        },
+        "unreadable": problems,
+        "record": asdict(read_record(setting.output, run.key)),
+    }
 
 
 def fill(to: Path, fold: Path) -> None:
@@ -122,28 +145,26 @@ def versions() -> dict[str, str]:
     }
 
 
-def counted(run: Run, setting: Setting) -> dict[str, dict[str, list[int]]]:
-    """Label -> case -> voxels in both, in the truth, in the prediction."""
-    return {
-        str(label): {case: [c.both, c.truth, c.prediction] for case, c in of_case.items()}
-        for label, of_case in count_folder(*images_of(run, setting)).items()
-    }
-
-
 def counts(run: Run, setting: Setting) -> tuple[dict[int, dict[str, Count]], dict[str, str]]:
     """The counts of a collected run as they were kept, of another from its images; and what is wrong with the cases
     whose images cannot be read."""
     path = run.folder / FILE
     if not path.is_file():
-        return count_readable(*images_of(run, setting))
-    said = read_json(path).get("counts")
+        images = images_of(run, setting)
+        try:
+            return count_readable(*images)
+        except InputError as error:  # none can be read
+            return {}, dict.fromkeys(images[2], str(error))
+    said = read_json(path)
     try:
-        kept = {int(label): {case: Count(*c) for case, c in of_case.items()} for label, of_case in said.items()}
-    except (AttributeError, TypeError, ValueError):
+        kept = {
+            int(label): {case: Count(*c) for case, c in of_case.items()} for label, of_case in said["counts"].items()
+        }
+        return kept, {str(case): str(why) for case, why in said.get("unreadable", {}).items()}
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(
             f"{path} is damaged: its counts are no voxels by label and case; collect the run again"
         ) from None
-    return kept, {}
 
 
 def images_of(run: Run, setting: Setting) -> tuple[Path, Path, list[str]]:

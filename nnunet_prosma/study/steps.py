@@ -45,20 +45,24 @@ def make_table(setting: Setting, *, command: str, failed: bool = False) -> list[
     return wrong + left_out
 
 
-def collect_to(setting: Setting, folder: Path) -> None:
-    """The study and its finished runs, without checkpoints, for a study to go on from in that folder."""
+def collect_to(setting: Setting, folder: Path) -> list[str]:
+    """The study and its finished runs, without checkpoints, for a study to go on from in that folder. A sentence on
+    all that is left out because it cannot be read."""
     from nnunet_prosma.study.spec import as_yaml
 
     finished = done(runs_of(setting), setting)
     if not finished:
         raise InputError("no training of this study is finished, so there is nothing to collect")
-    collect(finished, setting, folder)
+    finished, wrong = collect(finished, setting, folder)
+    if not finished:
+        raise InputError(wrong[0])
     write_text(folder / "study.yaml", as_yaml(setting.study))
     size = sum(p.stat().st_size for run in finished for p in place_of(run, folder).rglob("*") if p.is_file())
     print(
         f"{len(finished)} trainings in {folder}, {size / len(finished) / 1000:.0f} kB each; a study goes on from there:"
     )
     print(f"nnunet-prosma study {folder / 'study.yaml'} -o {folder}")
+    return wrong
 
 
 def compare(finished: Sequence[Run], setting: Setting) -> tuple[dict[str, Path], list[str]]:
@@ -72,14 +76,15 @@ def compare(finished: Sequence[Run], setting: Setting) -> tuple[dict[str, Path],
     study, further = setting.study, list(map(str, setting.study.compare))
     if len(study.arms) < 2:
         return {}, []
+    unread: list[str] = []
     if any(place_of(run, setting.output) == run.folder for run in finished):  # without images, and all in one place
-        collect(finished, setting, setting.output)
+        finished, unread = collect(finished, setting, setting.output)
         finished = [replace(run, folder=place_of(run, setting.output)) for run in finished]
         further += ["--tables-only"] * ("--tables-only" not in further)
     if study.repeats is not None:
         further = ["--cache", str(setting.output / "compare" / "cache"), *further]  # the report on all measures nothing
     reports: dict[str, Path] = {}
-    wrong: list[str] = []
+    wrong = [sentence for sentence in unread if " is not collected: " in sentence]  # of cases the table tells
     whole: dict[int | None, list[int]] = {}
     for repeat in dict.fromkeys(run.repeat for run in finished):
         own = [run for run in finished if run.repeat == repeat]
@@ -102,6 +107,9 @@ def compare(finished: Sequence[Run], setting: Setting) -> tuple[dict[str, Path],
                 main(["--folders", *folders, "-f", *map(str, group), "-o", str(report), *further])
             except IncompleteError as error:
                 wrong.append(f"compare/{report.name}: {error}")
+            except InputError as error:
+                wrong.append(f"there is no compare/{report.name}: {error}")
+                continue
             reports[name] = report
     return reports, wrong
 

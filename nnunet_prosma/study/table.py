@@ -63,7 +63,7 @@ def scores_of_runs(runs: Sequence[Run], setting: Setting) -> tuple[Scores, list[
         }
         for run, (of_label, _) in counted.items()
     }
-    return scores, [f"fold {fold}, {why}" for fold, of_case in wrong.items() for why in of_case.values()]
+    return scores, [f"fold {fold}, {why}" for fold, of_case in wrong.items() for why in dict.fromkeys(of_case.values())]
 
 
 def unmeasured(left_out: Sequence[str]) -> Iterator[str]:
