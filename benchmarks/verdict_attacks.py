@@ -7,17 +7,15 @@ as the other. The last table is of what lies outside of that, where the verdict 
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import marked
 import numpy as np
-from verdict_simulation import AT_ONCE, CASES, CLUSTERS, DRAWN, LABELS, RUNS, Draw, difficulty, false_reports, versions
+from verdict_repeats import report as of_methods
+from verdict_simulation import AT_ONCE, CLUSTERS, DRAWN, LABELS, Draw, difficulty, false_reports
+from verdict_table import percent, show, table, versions
 
-from nnunet_prosma.statistics.crossed import crossed
 from nnunet_prosma.statistics.sign_flip import sign_flip
-from nnunet_prosma.statistics.signed_rank import holm
 from nnunet_prosma.statistics.studentised import mean_intervals
 
 
@@ -114,57 +112,6 @@ def false_by_cluster(sizes: Sizes, runs: int, clusters: int, repeats: int) -> fl
     return false / repeats
 
 
-Scatter = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
-
-
-def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(rng.normal(0, 0.01, shape))
-
-
-def heavy(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(0.006 * rng.standard_t(3, shape))
-
-
-def none(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    return np.zeros(shape)
-
-
-REPEATED: dict[str, tuple[Scatter, Callable[[int], int], Callable[[int], float]]] = {
-    "2 trainings each": (normal, lambda arm: 2, lambda arm: 1),
-    "3 trainings each": (normal, lambda arm: 3, lambda arm: 1),
-    "2 each, heavy tails": (heavy, lambda arm: 2, lambda arm: 1),
-    "5 of the baseline, 2 of others": (normal, lambda arm: 5 if arm == 0 else 2, lambda arm: 1),
-    "3 each, the baseline's scatter 4 times": (normal, lambda arm: 3, lambda arm: 4 if arm == 0 else 1),
-    "2 each, the others' scatter 4 times": (normal, lambda arm: 2, lambda arm: 1 if arm == 0 else 4),
-    "5 of the baseline, 2 of others, which scatter 4 times": (
-        normal,
-        lambda arm: 5 if arm == 0 else 2,
-        lambda arm: 1 if arm == 0 else 4,
-    ),
-    "2 each, which do not scatter": (none, lambda arm: 2, lambda arm: 1),
-}
-"""What a training shifts all cases by, trainings of an arm, and how much more its trainings scatter."""
-
-
-def false_of_methods(name: str, arms: int, cases: int, repeats: int) -> float:
-    scatter, count, factor = REPEATED[name]
-    rng, false = np.random.default_rng([cases, arms]), 0
-    level = 1 - 0.05 / (arms - 1)
-    for _ in range(repeats):
-        own = rng.normal(0, 0.02, (arms, cases))  # a method is better in some cases, worse in others
-        values = [
-            own[arm] + factor(arm) * scatter(rng, (count(arm), 1)) + 0.01 * rng.standard_t(3, (count(arm), cases))
-            for arm in range(arms)
-        ]
-        parts = [crossed(values[0], values[arm]) for arm in range(1, arms)]
-        corrected = holm([part.p if part else None for part in parts])
-        false += any(
-            part is not None and p is not None and p < 0.05 and not (i := part.interval(level)).low <= 0 <= i.high
-            for part, p in zip(parts, corrected, strict=True)
-        )
-    return false / repeats
-
-
 def trained_once(rng: np.random.Generator, runs: int, cases: int) -> np.ndarray:
     """Methods that are the same, but a training shifts all cases."""
     return difficulty(rng, cases) + rng.normal(0, 0.01, (runs, 1, 1)) + rng.normal(0, 0.05, (runs, cases, LABELS))
@@ -183,43 +130,33 @@ OUTSIDE: dict[str, Draw] = {
 }
 
 
-def table(rows: dict[str, Draw], repeats: int) -> Iterator[str]:
-    yield "| Dice is | cases | " + " | ".join(f"{r} runs" for r in RUNS) + " |"
-    yield "| --- | --- |" + " --- |" * len(RUNS)
-    for name, draw in rows.items():
-        for cases in CASES:
-            shares = [false_reports(draw, runs, cases, repeats) for runs in RUNS]
-            yield f"| {name} | {cases} | " + " | ".join(f"{100 * v:.1f} / {100 * c:.1f}" for v, c in shares) + " |"
-
-
 def report(repeats: int) -> Iterator[str]:
+    def reports(rows: dict[str, Draw]) -> Iterator[str]:
+        return table(
+            "Dice is", rows, lambda name, cases, runs: percent(*false_reports(rows[name], runs, cases, repeats))
+        )
+
     yield f"{repeats:,} simulated reports in each cell; {versions()}."
     yield ""
     yield "False reports in %: a verdict of better or worse / that, or a corrected p below 5 % in any cell."
     yield ""
-    yield from table(NULLS, repeats)
+    yield from reports(NULLS)
     yield ""
     yield "By cluster (`--cluster`), whose size is unequal: false verdicts in %."
     yield ""
-    yield "| clusters | number | " + " | ".join(f"{r} runs" for r in RUNS) + " |"
-    yield "| --- | --- |" + " --- |" * len(RUNS)
-    for name, sizes in SIZES.items():
-        for clusters in CLUSTERS:
-            shares = [false_by_cluster(sizes, runs, clusters, repeats) for runs in RUNS]
-            yield f"| {name} | {clusters} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |"
+    yield from table(
+        "clusters",
+        SIZES,
+        lambda name, clusters, runs: percent(false_by_cluster(SIZES[name], runs, clusters, repeats)),
+        "number",
+        CLUSTERS,
+    )
     yield ""
-    yield "Methods that were trained several times: false verdicts in %."
-    yield ""
-    yield "| trainings | cases | " + " | ".join(f"{r} methods" for r in RUNS) + " |"
-    yield "| --- | --- |" + " --- |" * len(RUNS)
-    for name in REPEATED:
-        for cases in CASES:
-            shares = [false_of_methods(name, arms, cases, repeats) for arms in RUNS]
-            yield f"| {name} | {cases} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |"
+    yield from of_methods(repeats)
     yield ""
     yield "Outside of what the verdict promises, false reports in % as above."
     yield ""
-    yield from table(OUTSIDE, repeats)
+    yield from reports(OUTSIDE)
 
 
 def main() -> None:
@@ -227,14 +164,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5000, help=f"a multiple of {AT_ONCE}")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT")
     options = parser.parse_args()
-    started = time.process_time()
-    lines = []
-    for line in report(options.repeats):
-        print(line, flush=True)
-        lines.append(line)
-    print(f"{time.process_time() - started:.0f} CPU seconds")
-    if options.write:
-        marked.replace(options.write, Path(__file__).name, "\n".join(lines))
+    show(report(options.repeats), Path(__file__).name, options.write)
 
 
 if __name__ == "__main__":

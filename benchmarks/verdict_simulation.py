@@ -7,23 +7,19 @@ Every report has three labels and is judged by the functions and rules of the co
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
-import marked
 import numpy as np
 from scipy.stats import t as student_t
+from verdict_table import CASES, percent, show, table, versions
 
 from nnunet_prosma.statistics.sign_flip import sign_flip
 from nnunet_prosma.statistics.studentised import mean_intervals
 
 AT_ONCE = 100
 """Reports that share their resamples and signs."""
-CASES = (10, 30, 100)
 CLUSTERS = (10, 20, 30)
-RUNS = (2, 3, 4, 5)
 LABELS = 3
 DRAWN = 999
 """Resamples and signs of each simulated report; the command draws 9,999."""
@@ -112,15 +108,6 @@ def false_reports(draw: Draw, runs: int, cases: int, repeats: int) -> tuple[floa
     return verdicts / repeats, cells / repeats
 
 
-def false_verdicts(repeats: int) -> Iterator[str]:
-    yield "| no difference, and Dice is | cases | " + " | ".join(f"{r} runs" for r in RUNS) + " |"
-    yield "| --- | --- |" + " --- |" * len(RUNS)
-    for name, draw in NULLS.items():
-        for cases in CASES:
-            shares = [false_reports(draw, runs, cases, repeats) for runs in RUNS]
-            yield f"| {name} | {cases} | " + " | ".join(f"{100 * v:.1f} / {100 * c:.1f}" for v, c in shares) + " |"
-
-
 def coverage_and_power(repeats: int) -> Iterator[str]:
     yield "| mean difference | cases | covered | Student's t covers | no interval | half width | better or worse |"
     yield "| --- |" + " --- |" * 6
@@ -142,11 +129,7 @@ def coverage_and_power(repeats: int) -> Iterator[str]:
                 clear = [i is not None and not i.low <= 0 <= i.high for i in found]
                 claims += sum(c and q is not None and q < 0.05 for c, q in zip(clear, p, strict=True))
             shown = [covered / max(1, len(half)), students / repeats, absent / repeats]
-            cells = [
-                *(f"{100 * share:.1f}" for share in shown),
-                f"{np.median(half):.3f}",
-                f"{100 * claims / repeats:.1f}",
-            ]
+            cells = [*map(percent, shown), f"{np.median(half):.3f}", percent(claims / repeats)]
             yield f"| {name} | {cases} | {' | '.join(cells)} |"
 
 
@@ -191,11 +174,7 @@ def by_cluster(repeats: int) -> Iterator[str]:
     for name, effect in EFFECTS.items():
         for clusters in CLUSTERS:
             shares = clustered(effect, clusters, repeats)
-            yield f"| {name} | {clusters} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |"
-
-
-def versions() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in ("nnunet-prosma", "numpy", "scipy"))
+            yield f"| {name} | {clusters} | {' | '.join(map(percent, shares))} |"
 
 
 def main() -> None:
@@ -204,15 +183,8 @@ def main() -> None:
     parser.add_argument("--clusters", action="store_true", help="cases that belong together, alone")
     parser.add_argument("--write", type=Path, metavar="DOCUMENT")
     options = parser.parse_args()
-    started = time.process_time()
-    lines = []
-    for line in by_cluster(options.repeats) if options.clusters else report(options.repeats):
-        print(line, flush=True)
-        lines.append(line)
-    print(f"{time.process_time() - started:.0f} CPU seconds")
-    if options.write:
-        script = Path(__file__).name + " --clusters" * options.clusters
-        marked.replace(options.write, script, "\n".join(lines))
+    lines = by_cluster(options.repeats) if options.clusters else report(options.repeats)
+    show(lines, Path(__file__).name + " --clusters" * options.clusters, options.write)
 
 
 def report(repeats: int) -> Iterator[str]:
@@ -220,7 +192,11 @@ def report(repeats: int) -> Iterator[str]:
     yield ""
     yield "False reports in %: a verdict of better or worse / that, or a corrected p below 5 % in any cell."
     yield ""
-    yield from false_verdicts(repeats)
+    yield from table(
+        "no difference, and Dice is",
+        NULLS,
+        lambda name, cases, runs: percent(*false_reports(NULLS[name], runs, cases, repeats)),
+    )
     yield ""
     yield "Two runs that differ. Covered: the 95 % intervals that hold the true mean, in % of those that there are."
     yield ""

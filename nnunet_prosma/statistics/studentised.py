@@ -62,12 +62,19 @@ def mean_intervals(
 
 def standard_error(differences: np.ndarray, units: np.ndarray | None = None) -> float | None:
     """The standard error of the mean over cases, where units are drawn whole; None below two units."""
-    sums = unit_sums(np.stack([differences, np.ones_like(differences)], axis=1), units)
+    error = float(standard_errors(differences[:, None], units)[0])
+    return error if np.isfinite(error) else None
+
+
+def standard_errors(columns: np.ndarray, units: np.ndarray | None = None) -> np.ndarray:
+    """That of each column (cases, K); NaN below two units."""
+    sums = unit_sums(columns, units)
+    sizes = unit_sums(np.ones((len(columns), 1)), units)
     n = len(sums)
     if n < 2:
-        return None
-    residuals = sums[:, 0] - differences.mean() * sums[:, 1]
-    return float(np.sqrt(n / (n - 1) * (residuals**2).sum()) / len(differences))
+        return np.full(columns.shape[1], np.nan)
+    residuals = sums - columns.mean(0) * sizes
+    return np.asarray(np.sqrt(n / (n - 1) * (residuals**2).sum(0)) / len(columns))
 
 
 def _statistics(residuals: np.ndarray, size: np.ndarray, seed: int, resamples: int) -> Iterator[np.ndarray]:
