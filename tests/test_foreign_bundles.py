@@ -312,13 +312,17 @@ def test_a_case_that_is_cut_off_is_named_the_others_are_segmented_and_the_status
     whole = FIXTURE / "images" / "case_009_0000.nii.gz"
     shutil.copy(whole, images / "b_0000.nii.gz")
     (images / "a_0000.nii.gz").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    (images / "c_0000.nii.gz").symlink_to("nowhere.nii.gz")  # nnU-Net passes over it
+    shutil.copy(whole, images / "d_0001.nii.gz")  # nnU-Net takes it for the first channel
     out = bundle.path / "out"
     status = command.main(["predict", str(FIXTURE / "bundle"), "-i", str(images), "-o", str(out), "-device", "cpu"])
     said = capsys.readouterr().err
     assert status == 2
     assert "a is left out: " in said
     assert "a_0000.nii.gz cannot be read" in said
-    assert "1 of 2 cases could not be segmented: a" in said
+    assert "c_0000.nii.gz is no file, or a link that leads nowhere" in said
+    assert "d_0000.nii.gz is missing" in said
+    assert "3 of 4 cases could not be segmented: a, c, d" in said
     assert os.listdir(out) == ["b.nii.gz"]
     before = (out / "b.nii.gz").read_bytes()
     assert command.main(["predict", str(FIXTURE / "bundle"), "-i", str(images), "-o", str(out), "-device", "cpu"]) == 2

@@ -1,6 +1,7 @@
 """What inspect cannot use is a sentence and status 2; a damaged image costs its own case alone."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -79,13 +80,27 @@ def test_damaged_images_are_named_and_the_others_are_shown(tmp_path, capsys):
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     holed[1, 2, 3] = np.nan
     write_image(images / "holed_0000.nii.gz", holed)
-    inspect(model, images, tmp_path / "out", "--disable_tta", status=2)
+    (images / "lost_0000.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
+    write_image(images / "second_0001.nii.gz", whole)
+    for name in ("a", "cut", "holed", "lost", "other", "second", "truth", "z"):
+        write_image(tmp_path / "labels" / f"{name}.nii.gz", (whole > 0).astype(np.uint8))
+    for name in ("truth", "other"):
+        shutil.copy(images / "a_0000.nii.gz", images / f"{name}_0000.nii.gz")
+    write_image(tmp_path / "labels" / "other.nii.gz", (whole > 0).astype(np.uint8), spacing=(3, 3, 3))
+    truth = tmp_path / "labels" / "truth.nii.gz"
+    truth.write_bytes(truth.read_bytes()[:-20])
+    inspect(model, images, tmp_path / "out", "--disable_tta", "-gt", tmp_path / "labels", status=2)
     said = capsys.readouterr().err
-    for name in ("cut", "holed"):
-        assert re.search(rf"^nnunet-prosma inspect: {name} is left out: .*{name}_0000\.nii\.gz", said, re.MULTILINE), (
-            said
-        )
-    assert said.endswith("nnunet-prosma inspect: 2 of 4 cases could not be inspected: cut, holed\n")
+    for name, says in {
+        "cut": r".*cut_0000\.nii\.gz cannot be read",
+        "holed": r".*holed_0000\.nii\.gz holds values that are no numbers",
+        "lost": r".*lost_0000\.nii\.gz is no file, or a link that leads nowhere",
+        "other": r".*other_0000\.nii\.gz is not the image of .*other\.nii\.gz: it has a spacing",
+        "second": r".*second_0000\.nii\.gz is missing",
+        "truth": r".*labels/truth\.nii\.gz cannot be read",
+    }.items():
+        assert re.search(rf"^nnunet-prosma inspect: {name} is left out: {says}", said, re.MULTILINE), said
+    assert said.endswith(" 6 of 8 cases could not be inspected: cut, holed, lost, other, second, truth\n")
     assert "Traceback" not in said
     assert [row["case"] for row in table(tmp_path / "out")] == ["a", "z"]
     assert sorted(path.name for path in (tmp_path / "out" / "segmentations").glob("*.nii.gz")) == [
@@ -111,7 +126,7 @@ def test_a_truth_of_another_size_is_told(tmp_path, capsys):
     write_image(tmp_path / "images" / "case_0000.nii.gz", half_bright((8, 8, 16)))
     write_image(tmp_path / "labels" / "case.nii.gz", np.ones((8, 8, 15), np.uint8))
     inspect(model, tmp_path / "images", tmp_path / "out", "-gt", tmp_path / "labels", status=2)
-    assert_said(capsys, r"case.nii.gz is of size \(8, 8, 15\), its image of \(8, 8, 16\): both must be the same")
+    assert_said(capsys, r"not the image of .*case.nii.gz: it has 8 x 8 x 16 voxels, its ground truth 8 x 8 x 15")
 
 
 def test_a_cascade_wants_the_predictions_of_the_stage_before(tmp_path, capsys):

@@ -1,17 +1,31 @@
 """The images of a folder as nnU-Net's predictions take them: CASE_0000.nii.gz, CASE_0001.nii.gz, ..."""
 
+import re
 from pathlib import Path
 
 from nnunet_prosma.errors import InputError
 
 
 def cases_in(folder: Path, ending: str) -> dict[str, list[str]]:
-    """Each case with its files in the order of channels, as nnU-Net finds them; none is an InputError."""
-    from nnunetv2.utilities.utils import create_lists_from_splitted_dataset_folder
+    """Each case with its files in the order of channels, also of a channel that is missing; no case is an InputError.
 
+    nnU-Net passes over links that lead nowhere, takes channel 1 for channel 0 where that is missing, and ends at a name
+    without a channel.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: -i must name the folder of the images")
-    lists = create_lists_from_splitted_dataset_folder(str(folder), ending, num_processes=1)
-    if not any(lists):
+    highest: dict[str, int] = {}
+    others = []
+    for path in sorted(path for path in folder.iterdir() if path.name.endswith(ending)):
+        if found := re.fullmatch(r"(.+)_(\d{4})", path.name.removesuffix(ending), re.ASCII):
+            highest[found[1]] = max(int(found[2]), highest.get(found[1], 0))
+        else:
+            others.append(path)
+    if not highest:
         raise InputError(f"{folder} holds no image: their names must be CASE_0000{ending}, as for nnUNetv2_predict")
-    return {Path(files[0]).name[: -len(f"_0000{ending}")]: sorted(files) for files in lists if files}
+    if others:
+        raise InputError(
+            f"{others[0]} names no channel: images are named CASE_0000{ending}, as for nnUNetv2_predict; rename it, or "
+            f"take it out of the folder"
+        )
+    return {name: [str(folder / f"{name}_{c:04d}{ending}") for c in range(n + 1)] for name, n in highest.items()}

@@ -4,6 +4,7 @@ What a file holds is held against what its header tells, and its checksums are c
 must fit into memory. In NIfTI no value may be NaN or infinite.
 """
 
+import os
 import re
 import warnings
 import zlib
@@ -41,7 +42,8 @@ def require_whole(files: Sequence[str | Path]) -> None:
     """Each file holds what its header tells; else an InputError that names the first that does not."""
     for file in map(Path, files):
         if not file.is_file():
-            raise InputError(f"{file} is missing")
+            there = os.path.lexists(file)
+            raise InputError(f"{file} is no file, or a link that leads nowhere" if there else f"{file} is missing")
         if file.stat().st_size == 0:
             raise InputError(f"{file} is empty, 0 bytes: it was not copied whole")
         try:

@@ -13,6 +13,7 @@ from nnunet_prosma.host.directions import directions
 from nnunet_prosma.host.labels import parts_of
 from nnunet_prosma.host.plans import Setup
 from nnunet_prosma.host.probabilities import has_regions, soft_case
+from nnunet_prosma.host.segmentations import check_geometry
 from nnunet_prosma.inspect import geometry
 from nnunet_prosma.inspect.figure import render
 from nnunet_prosma.inspect.measure import GateRow, gate_row, psi_means, regions
@@ -49,6 +50,7 @@ def inspect_case(
     except Exception as error:  # what nnU-Net and torch make of plans that fit neither the network nor the image
         about = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"nnU-Net cannot predict {case.name} with {predictor.setup.plans.source}: {about}") from error
+    truth = read_truth(predictor, case, segmentation.shape, properties) if case.truth else None
     ending = predictor.setup.dataset.file_ending
     files = [f"segmentations/{case.name}{ending}"]
     write_segmentation(predictor, segmentation, folder / files[0], properties)
@@ -56,8 +58,7 @@ def inspect_case(
         files.append(f"segmentations/{slicer.name}")
     counted = geometry.looked_at(predictor, properties)
     masks = {"prediction": by_region(segmentation, predictor.setup)}
-    if case.truth:
-        truth = read_truth(predictor, case, segmentation.shape)
+    if truth is not None:
         ignored = predictor.label_manager.ignore_label
         if ignored is not None:
             counted &= truth != ignored
@@ -135,7 +136,7 @@ def preprocess(predictor: WatchingPredictor, case: ImageCase) -> tuple[torch.Ten
             f"nnUNetv2_predict"
         )
     if case.previous:
-        images.require_whole([case.previous])
+        images.read_segmentation(predictor.setup.plans.reader(), case.previous)
     preprocessor = configuration.preprocessor_class(verbose=False)
     data, seg, properties = preprocessor.run_case(
         case.files, case.previous, plans, configuration, predictor.dataset_json
@@ -150,12 +151,16 @@ def read_images(predictor: WatchingPredictor, case: ImageCase) -> np.ndarray:
     return images.read_images(predictor.setup.plans.reader(), case.files)[0]
 
 
-def read_truth(predictor: WatchingPredictor, case: ImageCase, shape: tuple[int, ...]) -> np.ndarray:
+def read_truth(
+    predictor: WatchingPredictor, case: ImageCase, shape: tuple[int, ...], properties: dict[str, Any]
+) -> np.ndarray:
     assert case.truth is not None
-    truth = images.read_segmentation(predictor.setup.plans.reader(), case.truth)[0][0]
-    if truth.shape != shape:
-        raise InputError(f"{case.truth} is of size {truth.shape}, its image of {shape}: both must be the same")
-    whole: np.ndarray = truth.astype(np.int16)
+    truth, own = images.read_segmentation(predictor.setup.plans.reader(), case.truth)
+    try:
+        check_geometry(truth.shape, own, (1, *shape), properties)
+    except ValueError as error:
+        raise InputError(f"{case.files[0]} is not the image of {case.truth}: {error}") from None
+    whole: np.ndarray = truth[0].astype(np.int16)
     return whole
 
 
