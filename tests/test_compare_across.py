@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 from compare_workspace import counts, status_of, write_run
 from statsmodels.stats.meta_analysis import combine_effects
 
@@ -84,7 +85,21 @@ def test_a_page_over_data_sets_has_their_estimates_and_says_that_they_are_few(tm
     assert found["shares"]["trainings"] is None
     assert found["shares"]["data sets"] + found["shares"]["cases"] == pytest.approx(1)
     assert (tmp_path / "all" / "figures" / "forest_1.png").is_file()
-    assert "Dataset002_Y" in (tmp_path / "all" / "report.html").read_text()
+    html = (tmp_path / "all" / "report.html").read_text()
+    assert "Dataset002_<wbr>Y" in html
+    assert "Dice of B minus that of A" in html
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_the_forest_of_data_sets_is_a_plot_among_others_and_names_are_broken_between_words(tmp_path, capsys):
+    reports = [report(tmp_path, f"Dataset00{i}_ManyLongWordsInOneNameOfADataSet", 0.02, i) for i in (1, 2)]
+    assert main(["compare", "--across", *map(str, reports), "-o", str(tmp_path / "all")]) == 0
+    lines = "[...document.querySelectorAll('tbody th')].map(t => t.innerText)"
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "all" / "report.html", 1280)
+        assert browser.overflowing() == browser.problems == []
+        assert browser.ask("document.querySelector('figure').getBoundingClientRect().width") < 700
+        assert browser.ask(lines) == [f"Dataset00{i}_ManyLongWordsInOneNameOfADataSet" for i in (1, 2)]
 
 
 def test_a_studys_folder_stands_for_its_report_and_that_over_all_repeats_goes_first(tmp_path, capsys):

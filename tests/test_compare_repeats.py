@@ -70,7 +70,6 @@ def test_repeats_are_looked_up_in_further_results_folders(tmp_path, monkeypatch)
         for t in "AB":
             training(tmp_path / f"repeat_{r}" / "Dataset009_Toy", t, rng, 0.0)
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "repeat_0"))
-    monkeypatch.setattr("nnunetv2.paths.nnUNet_results", str(tmp_path / "repeat_0"), raising=False)
     roots = [tmp_path / f"repeat_{r}" for r in range(3)]
     found = compared(tmp_path, "Dataset009_Toy", "3d_fullres", "A", "B", "--repeats", *roots)
     assert found["statistics"][0]["trainings"] == {"baseline": 3, "candidate": 3}
@@ -81,7 +80,6 @@ def test_json_is_all_that_stands_on_stdout_if_it_is_asked_for(tmp_path, monkeypa
     for t in "AB":
         training(tmp_path / "Dataset009_Toy", t, rng, 0.0)
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
-    monkeypatch.setattr("nnunetv2.paths.nnUNet_results", str(tmp_path), raising=False)
     named = ["-d", "Dataset009_Toy", "-c", "3d_fullres", "-tr", "A", "B"]
     written = compared(tmp_path, *named, "--json", "-", "-np", "1")
     assert json.loads(capsys.readouterr().out) == written

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from nnunet_prosma.compare.table import known_metrics
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
 from nnunet_prosma.host.check import checked
@@ -92,6 +93,11 @@ class Across:
     better: int
     data_sets: list[DataSet]
     overall: RandomEffects
+
+    @property
+    def title(self) -> str:
+        known = known_metrics(self.unit).get(self.metric)
+        return known.title if known else self.metric
 
     @property
     def ahead(self) -> int:
@@ -196,7 +202,7 @@ def sentence(found: Across) -> str:
     interval, prediction = found.overall.interval, found.overall.prediction
     unit = f" {found.unit}" if found.unit else ""
     text = (
-        f"Over {count} data sets, {found.metric} of {found.candidate} minus that of {found.baseline}: "
+        f"Over {count} data sets, {found.title} of {found.candidate} minus that of {found.baseline}: "
         f"{found.overall.mean:+.4f}{unit}, 95 % interval {interval.low:+.4f} to {interval.high:+.4f} (Hartung-Knapp); "
         f"ahead in {found.ahead} of {count}, shown as better in {outcomes(found, 'better')}, as worse in "
         f"{outcomes(found, 'worse')}."

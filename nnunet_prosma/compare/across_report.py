@@ -35,7 +35,10 @@ def write_across(found: Sequence[Across], output: Path, plots: bool) -> None:
             numbers = [repr(x) for x in (d.mean_difference, d.error, d.low, d.high)]
             rows.append([one.candidate, one.baseline, one.metric, d.name, str(d.cases), *numbers, d.outcome])
     write_text(output / "across.csv", csv_text(rows))
-    title = f"{found[0].metric} over {len(found[0].data_sets)} data sets, against {found[0].baseline}"
+    first = found[0]
+    title = (
+        f"{first.title[:1].upper()}{first.title[1:]} over {len(first.data_sets)} data sets, against {first.baseline}"
+    )
     lines, body = [f"# {title}", ""], []
     drawn = {}
     if plots:
@@ -50,7 +53,9 @@ def write_across(found: Sequence[Across], output: Path, plots: bool) -> None:
         body += [html_table(HEADER, cells)]
         if plot := drawn.get(f"forest_{i + 1}"):
             lines += [f"![{plot.about}](figures/{plot.name}.png)", ""]
-            body += [f'<figure role="img" aria-label="{escape(plot.about)}">{plot.svg}</figure>']
+            said = f"<figcaption>{escape(plot.about)}</figcaption>"
+            drawing = f'<figure role="img" aria-label="{escape(plot.about)}">{plot.svg}{said}</figure>'
+            body += [f'<div class="plots">{drawing}</div>']
         body += ["</section>"]
     write_text(output / "report.md", "\n".join([*lines, METHOD, ""]))
     whole = "\n".join([*body, f"<p>{escape(METHOD)}</p>"])
@@ -97,9 +102,9 @@ def forest(one: Across, index: int) -> "Plot":
     axes.axvline(0, color=INK, lw=0.8)
     axes.set_yticks(range(len(names) + 1), [*names, "overall"])
     axes.set_ylim(len(names) + 0.6, -0.6)
-    axes.set_xlabel(f"difference in {one.metric}{f' [{one.unit}]' if one.unit else ''}")
+    axes.set_xlabel(f"difference in {one.title}{f' [{one.unit}]' if one.unit else ''}")
     about = (
-        f"Difference in {one.metric} of {one.candidate} to {one.baseline} in each data set with its interval, and over "
+        f"Difference in {one.title} of {one.candidate} to {one.baseline} in each data set with its interval, and over "
         f"all (thick; thin: prediction for one more data set)."
     )
     return Plot(f"forest_{index + 1}", f"{one.candidate}: data sets", about, drawn, "forest", False)

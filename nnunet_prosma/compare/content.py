@@ -102,10 +102,13 @@ def folds(analysis: Analysis) -> Section:
 
 
 def method(analysis: Analysis) -> Section:
+    drawn = (
+        f"Intervals and signs are drawn with the seed {analysis.settings.get('seed')}. The signs are enumerated where "
+        f"they are few (up to 14 cases that differ)."
+    )
     text = [
-        f"Intervals and signs are drawn with the seed {analysis.settings.get('seed')}; fewer than {MINIMUM} cases get "
-        f"no interval. The signs are enumerated where they are few (up to 14 cases that differ). An interval of a "
-        f"median is made of two of the ordered differences.",
+        f"{'' if analysis.table.repeated else drawn} Fewer than {MINIMUM} cases get no interval. An interval of a "
+        f"median is made of two of the ordered differences.".strip(),
     ]
     if tolerance := analysis.settings.get("tolerance"):
         text.append(

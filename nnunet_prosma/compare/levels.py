@@ -71,7 +71,8 @@ def trainings(analysis: Analysis) -> Section:
     header = ("run", "trainings", "mean", "SD between trainings", "SD between cases", "error of the difference")
     text = (
         "Each run was trained several times. Its value in a case is the mean over them; intervals and tests hold for "
-        "cases and trainings together: the half widths of Student's t of each are added as squares."
+        "cases and trainings together: the half widths of Student's t of each are added as squares. Trainings have the "
+        "part by which their means scatter on these cases, and cases what their choice adds."
     )
     return Section("Trainings", [text], tables=[Table("Run-to-run and case-to-case spread", header, rows)])
 

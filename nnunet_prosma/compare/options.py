@@ -88,28 +88,38 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    options = parser().parse_args(arguments)
-    options.no_images |= options.tables_only
-    if options.workers is not None:
+    """What was given, with the runs' names in one place however they were named, and with every default."""
+    given = parser().parse_args(arguments)
+    if given.workers is not None:
         print("nnunet-prosma compare: --workers is called -np now, as in nnU-Net", file=sys.stderr)
-    options.workers = options.np or options.workers or os.cpu_count() or 1
-    flags = (options.dataset, options.configuration, options.trainers)
-    if any(flags):
-        if options.run or not all(flags):
-            raise InputError("give -d, -c and -tr together, or DATASET CONFIGURATION TRAINER TRAINER without them")
-        options.run = [options.dataset, options.configuration, *options.trainers]
-    check(options)
-    if options.run:
-        options.dataset, options.configuration, *options.trainers = options.run
-    return options
+    run = positions(given)
+    check(given, run)
+    completed = {
+        "dataset": run[0] if run else None,
+        "configuration": run[1] if run else None,
+        "trainers": run[2:],
+        "no_images": given.no_images or given.tables_only,
+        "workers": given.np or given.workers or os.cpu_count() or 1,
+    }
+    return argparse.Namespace(**{**vars(given), **completed})
 
 
-def check(options: argparse.Namespace) -> None:
+def positions(given: argparse.Namespace) -> list[str]:
+    """DATASET CONFIGURATION TRAINER TRAINER ..., given so or by -d, -c and -tr; empty where runs are folders."""
+    flags = (given.dataset, given.configuration, given.trainers)
+    if not any(flags):
+        return list(given.run)
+    if given.run or not all(flags):
+        raise InputError("give -d, -c and -tr together, or DATASET CONFIGURATION TRAINER TRAINER without them")
+    return [given.dataset, given.configuration, *given.trainers]
+
+
+def check(options: argparse.Namespace, run: Sequence[str]) -> None:
     if options.across:
-        if options.folders or options.run or options.predictions:
+        if options.folders or run or options.predictions:
             raise InputError("--across takes reports that are made already, and no runs")
         return
-    if sum(map(bool, (options.folders, options.run, options.predictions))) > 1:
+    if sum(map(bool, (options.folders, run, options.predictions))) > 1:
         raise InputError("give either DATASET CONFIGURATION TRAINER TRAINER, or --folders, or --predictions, not both")
     if options.predictions:
         if len(options.predictions) < 2:
@@ -119,11 +129,11 @@ def check(options: argparse.Namespace) -> None:
     elif options.truth or options.djfile:
         raise InputError("--truth and -djfile belong to --predictions")
     elif not options.folders:
-        if len(options.run) < 4:
+        if len(run) < 4:
             raise InputError("name a data set, a configuration and at least two trainers; the first is the baseline")
     elif len(options.folders) < 2:
         raise InputError("--folders needs at least two results folders; the first is the baseline")
-    if options.no_images and options.primary in SURFACE:
+    if (options.no_images or options.tables_only) and options.primary in SURFACE:
         left_out = "--tables-only" if options.tables_only else "--no-images"
         raise InputError(f"--primary {options.primary} is a surface metric, which {left_out} leaves out")
     if options.output.exists() and not options.output.is_dir():

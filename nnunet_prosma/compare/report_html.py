@@ -86,7 +86,8 @@ def _plots(plots: "Sequence[Drawn]") -> str:
 
 def _pictures(pictures: Sequence[Picture]) -> str:
     grid = f'<div class="plots">{"".join(map(_picture, pictures))}</div>'
-    return f"<section><h2>Largest regressions and gains</h2><p>{escape(HOW_SLICES)}</p>{grid}</section>"
+    how = f"<p>{escape(HOW_SLICES)}</p>" if any(picture.png for picture in pictures) else ""
+    return f"<section><h2>Largest regressions and gains</h2>{how}{grid}</section>"
 
 
 def _picture(picture: Picture) -> str:

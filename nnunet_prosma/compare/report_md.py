@@ -26,7 +26,8 @@ def write_markdown(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Seque
     lines += [caveat(analysis.verdicts.values()), ""]
     for section in sections(analysis):
         lines += _section(section, plots)
-    lines += ["## Largest regressions and gains", "", HOW_SLICES, ""] if pictures else []
+    lines += ["## Largest regressions and gains", ""] if pictures else []
+    lines += [HOW_SLICES, ""] if any(picture.png for picture in pictures) else []
     for picture in pictures:
         lines += [f"### {_text(picture.title)}", "", _text(minus(picture.about)), ""]
         lines += [f"![{_text(picture.title)}](figures/{picture.name}.png)", ""] if picture.png else []

@@ -48,13 +48,14 @@ def results(analysis: Analysis) -> Section:
                 ]
             folded = len(rows) > LONG or metric is not primary
             tables.append(Table(title, header, lines, folded))
+    test = "Student's t over cases and trainings" if analysis.table.repeated else "the sign-flip test"
     note = (
         f"Differences are run minus baseline. The first row of {primary.title} is the one question asked beforehand, "
         f"and the verdict is about it alone: its p is corrected over the runs, and its interval has the level that so "
         f"many runs ask for ({level}). All other rows describe: their intervals hold each for itself (95 %), their p "
-        f"is corrected over all of them and is never smaller than that of the first row. p is the sign-flip test of "
-        f"the mean difference; IoU beside Dice asks nothing new and has none. Effect size: the mean difference over "
-        f"the SD of the differences."
+        f"is corrected over all of them and is never smaller than that of the first row. p is "
+        f"{test} of the mean difference; IoU beside Dice asks nothing new and has none. Effect size: the mean "
+        f"difference over the SD of the differences."
     )
     told = unmeasured.sentence(analysis.loaded)
     return Section("Results", [*filter(None, [told]), note], tables=tables, plots=("difference",))

@@ -14,13 +14,18 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """All cells are plain text."""
     head = "".join(f'<th scope="col"><button type="button">{escape(cell)}</button></th>' for cell in header)
     lines = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(map(_cell, others))}</tr>' for first, *others in rows
+        f'<tr><th scope="row">{_name(first)}</th>{"".join(map(_cell, others))}</tr>' for first, *others in rows
     )
     short = " short" if len(rows) <= SHORT else ""
     return (
         f'<div class="scroll" tabindex="0"><table class="sortable{short}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
     )
+
+
+def _name(text: str) -> str:
+    """A name may be broken where a word begins: after an underscore, and before a capital letter."""
+    return "<wbr>".join(map(escape, re.split(r"(?<=_)|(?<=[a-z0-9])(?=[A-Z])", text)))
 
 
 def _cell(text: str) -> str:

@@ -35,15 +35,16 @@ def main(arguments: Sequence[str]) -> int:
 
     if options.collect:
         return told(collect_to(setting, options.collect.absolute()))
+    training = not options.no_training
     if options.slurm or options.follow_up is not None:
         submitted = on_slurm(options, setting)
         print("\n".join(submitted))
         if submitted:
             return 0
-        options.no_training = True
+        training = False
     again = shlex.join(["nnunet-prosma", "study", *arguments])
     wrong: list[str] = []
-    if not options.no_training:
+    if training:
         from nnunet_prosma.study.local import slots
 
         places = slots(setting.device, options.jobs, options.gpus, options.num_gpus)
