@@ -13,7 +13,7 @@ HEADER = ("label", "cases", "baseline", "this run", "mean difference [interval]"
 
 
 def table_tex(analysis: Analysis) -> str:
-    parts = ["% Needs \\usepackage{booktabs}. Made by nnunet-prosma compare.\n"]
+    parts = ["% Needs \\usepackage{booktabs,graphicx}. Made by nnunet-prosma compare.\n"]
     baseline = analysis.table.runs[0]
     for candidate in analysis.table.runs[1:]:
         groups = []
