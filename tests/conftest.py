@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 from datasets import write_dataset
-from workspace import Workspace
+from workspace import Workspace, training
 
 LONGEST = (
     "test_crossvalidation.py",
@@ -59,7 +59,7 @@ def five_folds(toy) -> Workspace:
     Tests that use it stand in one file, which one process runs (--dist loadfile), so that it is trained once.
     """
     trainers = ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort")
-    toy.train_all([(9, "3d_fullres", fold, "-tr", name, "--npz") for name in trainers for fold in range(5)])
+    toy.run_all(*(training(9, "3d_fullres", fold, name, "--npz") for name in trainers for fold in range(5)))
     return toy
 
 

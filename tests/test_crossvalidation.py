@@ -14,12 +14,15 @@ pytestmark = pytest.mark.slow
 TRAINERS = ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort")
 
 
-def predict(workspace, trainer, out, *arguments):
+def prediction(workspace, trainer, out, *arguments):
     images = workspace.raw / "Dataset009_Toy" / "imagesTs"
     named = ("-d", 9, "-c", "3d_fullres", "-tr", trainer, "-device", "cpu", "-npp", 0, "-nps", 0)
     out.mkdir()
-    workspace.run("nnUNetv2_predict", *named, "-i", images, "-o", out, *arguments)
-    return {path.name: path.read_bytes() for path in out.glob("*.nii.gz")}
+    return ("nnUNetv2_predict", *named, "-i", images, "-o", out, *arguments)
+
+
+def segmentations(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.nii.gz")}
 
 
 def test_every_fold_is_validated_on_its_own_cases(five_folds):
@@ -38,15 +41,19 @@ def test_the_best_configuration_is_found_over_both_trainers_and_their_ensemble(f
 
 def test_predictions_of_both_trainers_are_ensembled(five_folds):
     outs = [five_folds.path / f"predicted_{trainer}" for trainer in TRAINERS]
-    for trainer, out in zip(TRAINERS, outs, strict=True):
-        assert len(predict(five_folds, trainer, out, "--save_probabilities", "-f", 0, 1)) == 2
-    five_folds.run("nnUNetv2_ensemble", "-i", *outs, "-o", five_folds.path / "ensembled", "-np", 1)
-    assert len(list((five_folds.path / "ensembled").glob("*.nii.gz"))) == 2
+    five_folds.run_all(
+        *(
+            prediction(five_folds, trainer, out, "--save_probabilities", "-f", 0, 1)
+            for trainer, out in zip(TRAINERS, outs, strict=True)
+        ),
+        ("nnUNetv2_ensemble", "-i", *outs, "-o", five_folds.path / "ensembled", "-np", 1),
+    )
+    assert [len(segmentations(folder)) for folder in (*outs, five_folds.path / "ensembled")] == [2, 2, 2]
 
 
 def test_a_model_exported_to_a_zip_predicts_the_same_elsewhere(five_folds, tmp_path):
     trainer = "nnUNetTrainerProSMAShort"
-    here = predict(five_folds, trainer, tmp_path / "here")
+    five_folds.run(*prediction(five_folds, trainer, tmp_path / "here"))
     archive = tmp_path / "model.zip"
     five_folds.run("nnUNetv2_export_model_to_zip", "-d", 9, "-c", "3d_fullres", "-tr", trainer, "-o", archive)
     assert not [name for name in zipfile.ZipFile(archive).namelist() if name.endswith(".py")]
@@ -54,7 +61,8 @@ def test_a_model_exported_to_a_zip_predicts_the_same_elsewhere(five_folds, tmp_p
     elsewhere = Workspace(tmp_path / "elsewhere")
     elsewhere.run("nnUNetv2_install_pretrained_model_from_zip", archive)
     (elsewhere.raw / "Dataset009_Toy").symlink_to(five_folds.raw / "Dataset009_Toy")
-    assert predict(elsewhere, trainer, tmp_path / "there") == here
+    elsewhere.run(*prediction(elsewhere, trainer, tmp_path / "there"))
+    assert segmentations(tmp_path / "there") == segmentations(tmp_path / "here") != {}
 
 
 @pytest.fixture(scope="module")

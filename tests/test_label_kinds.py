@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from datasets import write_dataset
-from workspace import losses
+from workspace import losses, planning, training
 
 pytestmark = pytest.mark.slow
 
@@ -18,8 +18,7 @@ def test_regions_with_two_channels_in_2d(workspace):
         labels={"background": 0, "whole": [1, 2], "core": 2},
         regions_class_order=[1, 2],
     )
-    workspace.plan(10, "-c", "2d")
-    workspace.train(10, "2d", 0, "nnUNetTrainerProSMAShort")
+    workspace.run_all(planning(10, "-c", "2d"), training(10, "2d", 0, "nnUNetTrainerProSMAShort"))
     fold = workspace.fold("nnUNetTrainerProSMAShort", "2d")
     first, last = losses(fold)
     assert last < first - 0.1
@@ -29,8 +28,8 @@ def test_regions_with_two_channels_in_2d(workspace):
 def test_an_ignore_label_is_ignored(workspace):
     labels = {"background": 0, "ball": 1, "core": 2, "ignore": 3}
     write_dataset(workspace.raw, "Dataset011_Ignore", labels=labels, ignore_share=0.5)
-    workspace.plan(11, "-c", "3d_fullres")
-    workspace.train(11, "3d_fullres", 0, "nnUNetTrainerProSMAShort", "--npz")
+    trained = training(11, "3d_fullres", 0, "nnUNetTrainerProSMAShort", "--npz")
+    workspace.run_all(planning(11, "-c", "3d_fullres"), trained)
     fold = workspace.fold("nnUNetTrainerProSMAShort")
     first, last = losses(fold)
     assert last < first - 0.1
@@ -39,18 +38,21 @@ def test_an_ignore_label_is_ignored(workspace):
 
 
 def test_a_cascade_trains_and_predicts(workspace):
-    write_dataset(workspace.raw, "Dataset012_Cascade", size=(24, 32, 32))
-    workspace.plan(12, "-c", "3d_fullres", "3d_lowres", "-gpu_memory_target", "0.01")
+    write_dataset(workspace.raw, "Dataset012_Cascade", cases=2, size=(24, 32, 32))
     trainer = "nnUNetTrainerProSMAShort"
-    workspace.train(12, "3d_lowres", "all", trainer)
-    printed = workspace.train(12, "3d_cascade_fullres", "all", trainer)
-    assert "Gates on" in printed
+    workspace.run_all(
+        planning(12, "-c", "3d_fullres", "3d_lowres", "-gpu_memory_target", "0.01"),
+        *(training(12, stage, "all", trainer) for stage in ("3d_lowres", "3d_cascade_fullres")),
+    )
+    log = next(workspace.fold(trainer, "3d_cascade_fullres", "all").glob("training_log_*.txt")).read_text()
+    assert "Gates on" in log
     coarse, fine = workspace.path / "coarse", workspace.path / "fine"
     named = ("-d", 12, "-tr", trainer, "-f", "all", "-i", workspace.raw / "Dataset012_Cascade" / "imagesTs")
     predict = (*named, "-device", "cpu", "-npp", 0, "-nps", 0, "--disable_tta")
     coarse.mkdir()
     fine.mkdir()
-    workspace.run("nnUNetv2_predict", *predict, "-c", "3d_lowres", "-o", coarse)
-    previous = ("-prev_stage_predictions", coarse)
-    workspace.run("nnUNetv2_predict", *predict, "-c", "3d_cascade_fullres", "-o", fine, *previous)
+    workspace.run_all(
+        ("nnUNetv2_predict", *predict, "-c", "3d_lowres", "-o", coarse),
+        ("nnUNetv2_predict", *predict, "-c", "3d_cascade_fullres", "-o", fine, "-prev_stage_predictions", coarse),
+    )
     assert len(list(fine.glob("*.nii.gz"))) == 2

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from workspace import training
 
 from nnunet_prosma.watch.record import read
 
@@ -16,7 +17,7 @@ def recorded(path):
 
 def test_a_training_killed_and_continued_goes_on_as_nnunets_own_does(toy):
     apart, trainers = {}, ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort")
-    toy.train_all([(9, "3d_fullres", 4, "-tr", trainer) for trainer in trainers], SHORT_TRAINER_EPOCHS="3")
+    toy.run_all(*(training(9, "3d_fullres", 4, trainer) for trainer in trainers), SHORT_TRAINER_EPOCHS="3")
     for trainer in trainers:
         folder = toy.results / "Dataset009_Toy" / f"{trainer}__nnUNetPlans__3d_fullres" / "fold_4"
         unbroken = epochs(folder)

@@ -19,7 +19,7 @@ from datasets import write_dataset
 from nnunetv2.ensembling.ensemble import merge_files
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.postprocessing.remove_connected_components import remove_all_but_largest_component_from_segmentation
-from workspace import EXTENSION, Workspace, losses, run_as_newcomer
+from workspace import EXTENSION, Workspace, losses, planning, run_as_newcomer, training
 
 from nnunet_prosma import command
 from nnunet_prosma.bundle.manifest import read_manifest
@@ -45,8 +45,7 @@ def trained(tmp_path_factory) -> Workspace:
         channels=2,
         channel_names={"0": "T1", "1": "FLAIR"},
     )
-    workspace.plan(11, "-c", "2d")
-    workspace.train(11, "2d", 0, VANILLA)
+    workspace.run_all(planning(11, "-c", "2d"), training(11, "2d", 0, VANILLA))
     checkpoint = workspace.fold(VANILLA, "2d") / "checkpoint_final.pth"
     before = checkpoint.read_bytes()
     start = workspace.path / "START.pth"

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import pytest
 import torch
-from workspace import losses
+from workspace import losses, training
 
 from nnunet_prosma.watch.record import read
 
@@ -23,7 +23,7 @@ VARIANTS = (
 @pytest.fixture(scope="module")
 def variants(toy):
     """One after the other in one process; the other tests here start the command for each training."""
-    toy.train_all([(9, "3d_fullres", 0, "-tr", trainer) for trainer in VARIANTS])
+    toy.run_all(*(training(9, "3d_fullres", 0, trainer) for trainer in VARIANTS))
     return toy
 
 
@@ -78,8 +78,9 @@ def test_plans_that_name_the_gated_class_train_with_nnunets_own_trainer(toy):
     architecture["arch_kwargs"]["gate"] = {"dilations": [1, 3], "lam": 0.1}
     (folder / "gatedPlans.json").write_text(json.dumps(plans))
 
-    for trainer in ("nnUNetTrainerShort", "nnUNetTrainerSpatialOnlyShort"):
-        toy.train(9, "3d_fullres", 0, trainer, "-p", "gatedPlans")
+    trainers = ("nnUNetTrainerShort", "nnUNetTrainerSpatialOnlyShort")
+    toy.run_all(*(training(9, "3d_fullres", 0, trainer, "-p", "gatedPlans") for trainer in trainers))
+    for trainer in trainers:
         fold = toy.fold(trainer, plans="gatedPlans")
         weights = torch.load(fold / "checkpoint_final.pth", weights_only=False)["network_weights"]
         held = {key.split(".")[3] for key in weights if key.startswith("decoder.gates.0.")}

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TRAIN_ALL = """
-import json, multiprocessing, sys
+IN_ONE_PROCESS = """
+import json, multiprocessing, os, sys
+from importlib.metadata import entry_points
 context = multiprocessing.get_context
 multiprocessing.get_context = lambda method=None: context("fork" if method == "spawn" else method)
-from nnunetv2.run.run_training import run_training_entry
-for words in json.loads(sys.argv[1]):
-    sys.argv[1:] = words
-    run_training_entry()
+for command, *words in json.loads(sys.argv[1]):
+    sys.argv = [command, *words]
+    os.environ["nnUNet_n_proc_DA"] = "0" if command == "nnUNetv2_train" else "1"  # planning takes it for threads
+    (found,) = entry_points(group="console_scripts", name=command)
+    found.load()()
 """
 EXTENSION = Path(__file__).parent / "extension"
 """The tests' own short trainers, which nnU-Net is told of as a user's: by nnUNet_extTrainer."""
@@ -76,29 +78,30 @@ class Workspace:
         assert status is None or done.returncode == status, f"{command} gave {done.returncode}:\n{done.stdout[-6000:]}"
         return done.stdout
 
-    def plan(self, dataset: int, *arguments: object) -> None:
-        self.run("nnUNetv2_plan_and_preprocess", "-d", dataset, "-np", 1, "-npfp", 1, "--no_pbar", *arguments)
+    def run_all(self, *commands: Sequence[object], **variables: str) -> str:
+        """These commands one after the other in one process, where their start is not what is tested.
 
-    def train(self, dataset: int, configuration: str, fold: object, trainer: str, *arguments: object, **kw: str) -> str:
-        """With the augmentation in the process that trains, so that the trainer's seeds hold for it."""
-        named = (dataset, configuration, fold, "-tr", trainer, "-device", "cpu", *arguments)
-        return self.run("nnUNetv2_train", *named, **{"nnUNet_n_proc_DA": "0", **kw})
-
-    def train_all(self, trainings: Sequence[Sequence[object]], **variables: str) -> None:
-        """nnUNetv2_train with each of these arguments, in one process, where its start is not what is tested.
-
-        Its validations export in forked processes: a spawned one would import nnU-Net anew, as each command does.
+        Their own processes are forked: spawned ones would import nnU-Net anew, as each command does.
         """
-        words = [[*map(str, training), "-device", "cpu"] for training in trainings]
+        words = [[str(word) for word in command] for command in commands]
         done = subprocess.run(
-            [self.python, "-c", TRAIN_ALL, json.dumps(words)],
+            [self.python, "-c", IN_ONE_PROCESS, json.dumps(words)],
             cwd=self.path,
-            env=self.environment() | {"nnUNet_n_proc_DA": "0"} | variables,
+            env=self.environment() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         assert done.returncode == 0, done.stdout[-6000:]
+        return done.stdout
+
+    def plan(self, dataset: int, *arguments: object) -> None:
+        self.run_all(planning(dataset, *arguments))
+
+    def train(self, dataset: int, configuration: str, fold: object, trainer: str, *arguments: object, **kw: str) -> str:
+        """With the augmentation in the process that trains, so that the trainer's seeds hold for it."""
+        command = training(dataset, configuration, fold, trainer, *arguments)
+        return self.run(*command, **{"nnUNet_n_proc_DA": "0", **kw})
 
     def fold(
         self, trainer: str, configuration: str = "3d_fullres", fold: object = 0, plans: str = "nnUNetPlans"
@@ -110,3 +113,11 @@ def losses(fold: Path) -> list[float]:
     """The training loss of each epoch, from nnU-Net's own logs."""
     log = "".join(path.read_text() for path in sorted(fold.glob("training_log_*.txt")))
     return [float(value) for value in re.findall(r"train_loss (\S+)", log)]
+
+
+def planning(dataset: int, *arguments: object) -> list[object]:
+    return ["nnUNetv2_plan_and_preprocess", "-d", dataset, "-np", 1, "-npfp", 1, "--no_pbar", *arguments]
+
+
+def training(dataset: int, configuration: str, fold: object, trainer: str, *arguments: object) -> list[object]:
+    return ["nnUNetv2_train", dataset, configuration, fold, "-tr", trainer, "-device", "cpu", *arguments]
