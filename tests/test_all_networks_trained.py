@@ -1,9 +1,6 @@
 """A trained folder of every family of networks: warm-start, benchmark, and the segmentations of nnUNetv2_predict."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +9,7 @@ import torch
 from fixtures_v0_1 import DATASET, GATED, SIZES, VANILLA, folder_of, make_model, make_plans
 from hand_built import write_image
 from networks import OURS, PUNet, build_ours, image_of_ours
+from workspace import Workspace
 
 from nnunet_prosma import command
 from nnunet_prosma.benchmark.measure import measure
@@ -30,13 +28,6 @@ FAMILIES = [
     ("nnUNetTrainerPUNet_noGate", "nonePlans", GATED + "PUNet", 2),
 ]
 of_families = pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f"{f[0]}-{f[2].rpartition('.')[2]}")
-PREDICT = """
-import sys
-from nnunetv2.inference.predict_from_raw_data import predict_entry_point
-for words in {commands!r}:
-    sys.argv = words
-    predict_entry_point()
-"""
 
 
 @pytest.mark.parametrize("kind", ["prosma", "attention"])
@@ -93,14 +84,7 @@ def predicted(tmp_path_factory):
         named = ["-d", "9", "-tr", trainer, "-p", name, "-c", configuration, "-f", "0", "-device", "cpu"]
         files = ["-i", str(home / f"images{dimensions}"), "-o", str(home / "theirs" / name)]
         commands.append(["nnUNetv2_predict", *named, *files, "-npp", "0", "-nps", "0"])
-    done = subprocess.run(
-        [sys.executable, "-c", PREDICT.format(commands=commands)],
-        env={**os.environ, **places},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    Workspace(home).run_all(*commands)
     return home
 
 

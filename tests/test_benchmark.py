@@ -14,7 +14,6 @@ from nnunet_prosma import command
 from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.benchmark import measure as measure_module
 from nnunet_prosma.benchmark import setting as settings
-from nnunet_prosma.benchmark import trainable as trainable_module
 from nnunet_prosma.benchmark.arithmetic import decoder_stages, flops, parameter_count
 from nnunet_prosma.benchmark.measure import measure
 from nnunet_prosma.benchmark.memory import is_out_of_memory, kept_activations, peak_memory
@@ -202,17 +201,10 @@ def test_plans_of_0_1_whose_gate_is_the_word_none_tell_a_kind_and_are_compared_t
 
 
 def test_a_network_that_does_not_fit_is_reported_and_the_others_are_measured(tiny, monkeypatch, capsys, tmp_path):
-    def build(name, *rest):
-        made = trainable(name, *rest)
-        if name == "attention":
+    def fail(trainer, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
-            def fail():
-                raise torch.OutOfMemoryError("CUDA out of memory")
-
-            made.training_step = fail
-        return made
-
-    monkeypatch.setattr(trainable_module, "trainable", build)
+    monkeypatch.setattr(TRAINERS["attention"], "train_step", fail)
     arguments = ["--plans", str(tiny), "-c", "3d_fullres", "--rounds", "2", "-device", "cpu"]
     assert command.main(["benchmark", *arguments, "--json", str(tmp_path / "out.json")]) == 0
     out, error = capsys.readouterr()

@@ -33,7 +33,7 @@ def test_every_fold_is_validated_on_its_own_cases(five_folds):
 
 def test_the_best_configuration_is_found_over_both_trainers_and_their_ensemble(five_folds):
     found = ("-c", "3d_fullres", "-tr", *TRAINERS, "-np", 1)
-    five_folds.run("nnUNetv2_find_best_configuration", 9, *found)
+    five_folds.run_all(("nnUNetv2_find_best_configuration", 9, *found))
     information = json.loads((five_folds.results / "Dataset009_Toy" / "inference_information.json").read_text())
     assert {information["considered_models"][i]["trainer"] for i in range(2)} == set(TRAINERS)
     assert len(information["all_results"]) == 3

@@ -70,15 +70,17 @@ def test_predict_gives_bit_by_bit_what_smooth_apply_gives_after_nnunets_own_pred
     models = [model(tmp_path, regions, trainer) for trainer in TRAINERS[: 1 + (kind == "two models")]]
     shown, workspace = images(tmp_path), Workspace(tmp_path)
     smooth = settings(tmp_path / "SMOOTH.json", regions)
-    folders = []
+    folders, commands = [], []
     for trainer in TRAINERS[: len(models)]:
         folders.append(tmp_path / f"predicted_{trainer}")
         named = ["-d", "9", "-c", "3d_fullres", "-tr", trainer, "-f", "0", "1", "-i", shown, "-o", folders[-1]]
-        workspace.run("nnUNetv2_predict", *named, "-device", "cpu", "-npp", "0", "-nps", "0", "--save_probabilities")
+        options = ["-device", "cpu", "-npp", "0", "-nps", "0", "--save_probabilities"]
+        commands.append(["nnUNetv2_predict", *named, *options])
     found, named = folders[0], []
     if len(models) > 1:
         found, named = tmp_path / "averaged", ["-plans_json", models[0] / "plans.json"]
-        workspace.run("nnUNetv2_ensemble", "-i", *folders, "-o", found, "--save_npz", "-np", "1")
+        commands.append(["nnUNetv2_ensemble", "-i", *folders, "-o", found, "--save_npz", "-np", "1"])
+    workspace.run_all(*commands)
     run("smooth", "apply", smooth, "-i", found, "-o", tmp_path / "smoothed", *named)
     run("bundle", "-m", *models, "-f", "0", "1", "--smooth", smooth, "-o", tmp_path / "bundle")
     run("predict", tmp_path / "bundle", "-i", shown, "-o", tmp_path / "ours", "-device", "cpu", "--quiet")

@@ -96,7 +96,7 @@ def draw(path: Path, dataset: Path, seeds: list[int], outcomes: list[Outcome], m
         for axes in row:
             axes.imshow(image[at], cmap="gray", aspect=aspect, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
-        row[0].set_ylabel(f"{case(seed)}, slice {at}", fontsize=12)
+        row[0].set_ylabel(f"{case(seed)}, slice {at + 1} of {len(image)}", fontsize=12)
         _outline(row[1], truth[at])
         for axes, outcome in zip(row[2:-1], outcomes, strict=True):
             _outline(axes, _read(outcome.predictions / f"{case(seed)}.nii.gz")[0][at])
