@@ -53,7 +53,7 @@ class TrainableNetwork:
         self.batch = self._random_batch()
 
     def training_step(self) -> None:
-        """nnU-Net's."""
+        """nnU-Net's own training step, on the random batch."""
         self.network.train()
         self._supervise_deeply(True)
         self.trainer.train_step(self.batch)
@@ -113,7 +113,7 @@ class TrainableNetwork:
 
 
 def trainable(name: str, setting: Setting, device: torch.device) -> TrainableNetwork:
-    """One of TRAINERS, on these plans."""
+    """The network that the trainer of this name, one of TRAINERS, trains on these plans."""
     return TrainableNetwork(_plans_for(name, setting), device, TRAINERS[name])
 
 

@@ -27,7 +27,7 @@ class Score:
 
 
 def scores(model: Chosen) -> list[Score] | None:
-    """None unless every bundled fold has been validated."""
+    """The scores of the bundled folds; None unless each has been validated."""
     folds = [model.trained.folds[fold] for fold in model.folds]
     if not all(fold.validated for fold in folds):
         return None

@@ -64,7 +64,7 @@ class Manifest(Struct):
 
 
 def write_manifest(bundle: Path, content: dict[str, Any]) -> None:
-    """content, and the size and sha256 of each file that the folder now holds."""
+    """Writes the manifest: content, and the size and sha256 of each file that the folder now holds."""
     files = {name: {"bytes": (bundle / name).stat().st_size, "sha256": sha256(bundle / name)} for name in held(bundle)}
     written_as = WITH_SMOOTHING if content.get("smoothing") else FORMAT
     manifest = {"format": written_as, **content, "files": files}

@@ -36,7 +36,7 @@ class Inference:
 
 
 def infer(table: CaseTable, columns: Sequence[Column], roles: Sequence[Role], seed: int) -> list[Inference]:
-    """Of each column.
+    """The interval and the tests of each column.
 
     Corrected over the runs: the primary rows. Corrected over each other, and never below their run's primary p: the
     secondary rows; so that a report without any difference shows a corrected p below 5 % in no more than 5 % of cases.

@@ -101,7 +101,7 @@ def _measured(task: Task) -> tuple[Task, Outcome]:
 
 
 def measure(task: Task) -> Measured:
-    """Read with nnU-Net's reader, count, measure surfaces.
+    """Measures one prediction: reads with nnU-Net's reader, counts voxels, measures surfaces.
 
     nnU-Net's own counting functions would bring torch, some 600 MB, into every worker. That the counts are nnU-Net's is
     checked in every comparison: a case whose counts differ from summary.json is reported as stale.

@@ -83,7 +83,7 @@ class PairedRow:
 
 
 def paired_rows(table: CaseTable, primary: str, seed: int) -> list[PairedRow]:
-    """Every run after the first against the first."""
+    """The rows of every run after the first, against the first."""
     columns = [
         column
         for run in range(1, len(table.runs))

@@ -128,7 +128,7 @@ def nnunet_means(table: CaseTable, run: int) -> dict[str, float | None]:
 
 
 def foreground_mean(table: CaseTable, run: int) -> float | None:
-    """nnU-Net's, over all cases of these folds: the mean over labels of its means over cases."""
+    """nnU-Net's foreground_mean, over all cases of these folds: the mean over labels of its means over cases."""
     known = [value for value in nnunet_means(table, run).values() if value is not None]
     return sum(known) / len(known) if known else None
 

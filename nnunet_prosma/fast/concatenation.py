@@ -65,7 +65,10 @@ def gated_concatenation(gate: Gate, skip: Tensor, signal: Tensor) -> Tensor:
 
 
 def by_path(path: str, gate: ProSMAGate | AttentionGate, skip: Tensor, signal: Tensor) -> Tensor:
-    """The same by one of PATHS, which must be able to serve this call. Without gradients, recomputed is reference."""
+    """gated_concatenation by one of PATHS, which must be able to serve this call.
+
+    Without gradients, recomputed is reference.
+    """
     if path == "fused":
         assert isinstance(gate, ProSMAGate)
         return fused_concatenation(gate, skip, signal)

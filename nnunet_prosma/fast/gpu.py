@@ -84,7 +84,7 @@ def _decided(
 
 
 def on_this_gpu(gate: ProSMAGate, shape: Sequence[int], compiled: bool) -> Choice:
-    """Measured under nnU-Net's autocast; the recomputed path compiled, if the network is."""
+    """The choice for one gate, measured under nnU-Net's autocast; the recomputed path compiled, if the network is."""
     paths: dict[str, choice.Path] = {name: partial(by_path, name) for name in ("fused", "recomputed", "reference")}
     if compiled:
         paths["recomputed"] = torch.compile(paths["recomputed"], dynamic=False)

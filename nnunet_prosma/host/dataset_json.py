@@ -65,7 +65,7 @@ class Dataset:
         return read_labels(Path(self.source), self.content)
 
     def manager_for(self, plans: "Plans") -> "LabelManager":
-        """nnU-Net's, of the class that these plans name."""
+        """nnU-Net's label manager, of the class that these plans name."""
         try:
             manager: LabelManager = plans.manager.get_label_manager(self.content)
         except Exception as error:  # nnU-Net asserts, and int() of what is no number raises

@@ -7,7 +7,7 @@ CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.
 
 
 def memory_bytes() -> float:
-    """The machine's, or the container's limit where that is less; without end where neither is told (Windows)."""
+    """The memory of the machine, or the container's limit if that is less; infinite if neither is told (Windows)."""
     limits = [float(path.read_text()) for path in CGROUP if path.is_file() and path.read_text().strip().isdigit()]
     if hasattr(os, "sysconf"):
         limits.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))

@@ -11,7 +11,10 @@ BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def count_parameters(checkpoint: Path) -> int | None:
-    """Each tensor once: nnU-Net lists the encoder again under the decoder. None for what is no whole checkpoint."""
+    """How many parameters a checkpoint holds.
+
+    Each tensor once: nnU-Net lists the encoder again under the decoder. None for what is no whole checkpoint.
+    """
     try:
         with zipfile.ZipFile(checkpoint) as parts:
             (name,) = (n for n in parts.namelist() if n.count("/") == 1 and n.endswith("/data.pkl"))

@@ -35,7 +35,7 @@ class Plans:
 
     @property
     def name(self) -> str:
-        """plans_name."""
+        """The plans' own name, under plans_name."""
         return self.said.plans_name or "None"
 
     @property
@@ -49,7 +49,7 @@ class Plans:
 
     @cached_property
     def manager(self) -> "PlansManager":
-        """nnU-Net's. It reads the plans' content itself, which nobody changes."""
+        """nnU-Net's PlansManager of these plans. It reads the plans' content itself, which nobody changes."""
         from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
         return PlansManager(self.content)
@@ -85,7 +85,7 @@ class Setup:
 
     @cached_property
     def manager(self) -> "ConfigurationManager":
-        """nnU-Net's, of the configuration with all that it inherits; plans of older versions in the new form."""
+        """nnU-Net's ConfigurationManager, with all that it inherits; plans of older versions in the new form."""
         import warnings
 
         where = f"$.configurations.{self.configuration}"

@@ -28,7 +28,7 @@ def write_splits(path: Path, data: Path) -> None:
 
 
 def unpack(folder: Path) -> None:
-    """nnU-Net's own; nothing to do for data in its newer format."""
+    """Unpacks by nnU-Net's own function; nothing to do for data in its newer format."""
     from nnunetv2.configuration import default_num_processes
     from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 

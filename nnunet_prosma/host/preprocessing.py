@@ -24,7 +24,7 @@ RESAMPLING = "resampling_fn"
 
 
 def decides_preprocessing(key: str) -> bool:
-    """Whether a key of plans, or of a configuration, does."""
+    """Whether a key of plans, or of a configuration, decides what preprocessing makes."""
     return key in SHARED or key in OWN or key.startswith(RESAMPLING)
 
 

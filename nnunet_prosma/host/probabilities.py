@@ -64,7 +64,7 @@ def read_soft_case(folder: Path, name: str, setup: Setup) -> SoftCase:
 
 
 def soft_case(name: str, p: Any, labels: Any, properties: Any) -> SoftCase:
-    """Of what nnU-Net gives with return_probabilities, and what its reader says of the image."""
+    """A case, of what nnU-Net gives with return_probabilities and what its reader says of the image."""
     spacing = tuple(float(mm) for mm in properties["spacing"])
     known = spacing if math.prod(spacing) > 0 else (1.0,) * (np.ndim(p) - 1)
     return SoftCase(name, np.asarray(p, np.float32), np.asarray(labels), known, properties)
@@ -81,7 +81,7 @@ def read_truth(file: Path, case: SoftCase, setup: Setup) -> np.ndarray:
 
 
 def write_labels(file: Path, labels: np.ndarray, case: SoftCase, setup: Setup) -> None:
-    """As nnU-Net writes its own answer to this case."""
+    """Writes a segmentation as nnU-Net writes its own answer to this case."""
     kind = np.uint8 if labels.max(initial=0) < 255 else np.uint16
     setup.plans.reader().write_seg(labels.astype(kind), str(file), case.properties)
 
@@ -112,7 +112,7 @@ def largest_components(labels: np.ndarray, of: Sequence[LabelKey]) -> np.ndarray
 
 
 def dice_of(answer: np.ndarray, truth: np.ndarray, labels: Sequence[LabelKey], ignore: int | None) -> list[float]:
-    """Of each label as nnU-Net measures it; NaN where neither has it."""
+    """The Dice of each label, as nnU-Net measures it; NaN where neither has it."""
     from nnunetv2.evaluation.evaluate_predictions import compute_tp_fp_fn_tn, region_or_label_to_mask
 
     ignored = truth == ignore if ignore is not None else None

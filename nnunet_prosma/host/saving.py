@@ -92,7 +92,7 @@ def put_on(trainer_class: type, saver: Saver) -> type:
 
 def _save_checkpoint(original: Any, saver: Saver) -> Any:
     def save_checkpoint(self: Any, filename: str) -> None:
-        """nnU-Net's, under a temporary name first; a mark beside it tells the epochs that it holds."""
+        """By nnU-Net's own method, under a temporary name first; a mark beside it tells the epochs that it holds."""
         path = Path(filename)
         temporary = path.parent / ".saving" / path.name
         began = saver.clock()

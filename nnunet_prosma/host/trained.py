@@ -26,7 +26,7 @@ class Fold:
 
     @property
     def name(self) -> str:
-        """0, 1, ..., or all."""
+        """The fold's name in nnU-Net's commands: 0, 1, ..., or all."""
         return self.folder.name.removeprefix("fold_")
 
     def checkpoint(self, name: str = FINAL) -> Path:
@@ -125,7 +125,7 @@ class TrainedFolder:
         return self.folder / "dataset_fingerprint.json"
 
     def reader(self) -> Any:
-        """nnU-Net's, for the images of this data set."""
+        """nnU-Net's reader for the images of this data set."""
         return self.setup.plans.reader()
 
     def settings(self) -> dict[str, Any]:

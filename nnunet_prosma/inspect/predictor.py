@@ -68,7 +68,7 @@ class Watched(nn.Module):
 
 
 class WatchingPredictor(nnUNetPredictor):
-    """nnU-Net's, but for what a prediction holds beside the logits."""
+    """nnU-Net's predictor, but for what a prediction holds beside the logits."""
 
     setup: Setup
     with_support: bool = False

@@ -38,5 +38,5 @@ class GateTally:
 
 
 def without(padding: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
-    """All of an axis where nothing would be left."""
+    """The part of an image that is no padding; all of an axis where nothing would be left."""
     return tuple(slice(p, n - p) if 2 * p < n else slice(None) for p, n in zip(padding, size, strict=True))

@@ -71,7 +71,7 @@ class GatedPlannerMixin(_Host):
         arch_kwargs: dict[str, Any],
         arch_kwargs_req_import: Sequence[str],
     ) -> int:
-        """The host's, of the network with these gates; on the meta device, where the count is the same and fast."""
+        """nnU-Net's estimate with these gates; on the meta device, where the count is the same and fast."""
         with torch.device("meta"):
             estimate: int = super().static_estimate_VRAM_usage(
                 patch_size,
@@ -98,7 +98,7 @@ class GatedPlannerMixin(_Host):
         return f"{'nnUNetPlans' if shared else self.plans_identifier}_{configuration_name}"
 
     def save_plans(self, plans: dict[str, Any]) -> None:
-        """The host's, unless it would change plans that are there."""
+        """Saves as nnU-Net's planner does, unless it would change plans that are there."""
         recursive_fix_for_json_export(plans)
         self._part_from_other_data(plans)
         path = self.plans_file(self.plans_identifier)

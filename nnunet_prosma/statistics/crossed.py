@@ -100,7 +100,7 @@ def _welch(parts: np.ndarray, freedom: int) -> np.ndarray:
 
 
 def _p(difference: float, parts: np.ndarray, freedom: np.ndarray) -> float:
-    """1 minus the level of the interval that ends at 0."""
+    """The p-value: 1 minus the level of the interval that ends at 0."""
     if difference == 0:
         return 1.0
 

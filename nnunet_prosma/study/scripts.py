@@ -88,7 +88,10 @@ def numbered(runs: Sequence[Run], path: Path) -> list[str]:
 
 
 def lead_s(runs: Sequence[Run]) -> int:
-    """Longer than the longest epoch that was seen in these runs, with time to write a checkpoint."""
+    """How long before its end Slurm signals a task.
+
+    Longer than the longest epoch that was seen in these runs, with time to write a checkpoint.
+    """
     longest = max(
         (seconds for run in runs for seconds in read_training_logs(run.folder).curves["seconds"].values()), default=0.0
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 
 def cores() -> int:
-    """Those that this process may use: Slurm's allocation, where there is one."""
+    """The cores that this process may use: Slurm's allocation, where there is one."""
     for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
         if os.environ.get(name, "").isdigit():
             return max(1, int(os.environ[name]))

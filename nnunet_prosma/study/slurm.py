@@ -55,7 +55,7 @@ def cancelled(job: str) -> bool:
 
 
 def seconds_to_kill() -> float:
-    """KillWait: between SIGTERM and SIGKILL."""
+    """Slurm's KillWait: the seconds between SIGTERM and SIGKILL."""
     try:
         found = re.search(r"KillWait\s*=\s*(\d+)", call("scontrol", "show", "config"))
     except InputError:
@@ -64,7 +64,7 @@ def seconds_to_kill() -> float:
 
 
 def job() -> str | None:
-    """This task's, as scontrol takes it."""
+    """The number of this task's job, as scontrol takes it."""
     if task := os.environ.get("SLURM_ARRAY_TASK_ID"):
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}"
     return os.environ.get("SLURM_JOB_ID")

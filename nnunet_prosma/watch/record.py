@@ -58,7 +58,7 @@ class Record:
     rows: list[GateEpoch] = field(default_factory=list)
 
     def add(self, rows: Iterable[GateEpoch]) -> None:
-        """Those of an epoch; what is there of it already, or of a later one, is dropped."""
+        """Adds the rows of an epoch; what is there of it already, or of a later one, is dropped."""
         new = list(rows)
         self.rows = [row for row in self.rows if row.epoch < new[0].epoch] + new if new else self.rows
 
