@@ -100,8 +100,6 @@ class _Case:
         self.next = self.u.clone()
         self.first = _first_class(self.u[_of_all(self.within)])
         """The class that is ahead, in the box."""
-        self.outside = self._sum(p) - self._sum(self.u[_of_all(self.within)])
-        """(C,), the volume in voxels of what is not open."""
 
     def step(self) -> bool:
         """One step inside the box; whether a voxel has another first class than before."""
@@ -185,25 +183,25 @@ class _Case:
     def _open_box(self) -> tuple[slice, ...]:
         if any(self.volumes):
             return tuple(slice(0, n) for n in self.shape)  # a volume may move any voxel
-        reach = 2 * max(prior.lam for prior in self.priors) + MARGIN * self.eps
+        ahead = float(torch.tensor(2 * max(prior.lam for prior in self.priors) + MARGIN * self.eps).exp())
         planes = []
         for z in range(self.shape[0]):
             first, second = self.p[0, z], torch.zeros(self.shape[1:])
             for values in self.p[1:, z]:
                 second = torch.maximum(second, torch.minimum(first, values))
                 first = torch.maximum(first, values)
-            planes.append((first.clamp(min=SMALL) / second.clamp(min=SMALL)).log() <= reach)
-        is_open = torch.stack(planes)
+            planes.append((first <= second.clamp_(min=SMALL).mul_(ahead)).numpy())
+        is_open = np.stack(planes)
         box = []
         for axis in range(is_open.ndim):
             others = [a for a in range(is_open.ndim) if a != axis]
-            places = torch.nonzero(is_open.sum(others) if others else is_open).flatten()
+            places = np.flatnonzero(is_open.any(tuple(others)))
             box.append(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0))
         return tuple(box)
 
     def _volumes(self) -> list[tuple[float, float] | None]:
         """Least and most of each class, in voxels."""
-        own = self._sum(self.p)
+        own = self._sum(self.p) if any(prior.volume for prior in self.priors) else ()
         bounds: list[tuple[float, float] | None] = []
         for i, prior in enumerate(self.priors):
             if prior.volume is None:
@@ -225,7 +223,7 @@ class _Case:
             self.shift[i] = max(up, min(down, 0.0))
 
     def _now(self) -> Tensor:
-        return self.outside + self._sum(self.u[_of_all(self.within)])
+        return self._sum(self.u)  # where there are volumes, all is open
 
     def _sum(self, u: Tensor) -> Tensor:
         return u.flatten(1).sum(1, dtype=torch.float64)
@@ -239,17 +237,19 @@ def _bands(prior: Prior, spacing_mm: Sequence[float], shape: Sequence[int]) -> l
 
 def _blurred(field: Tensor, matrix: Tensor, axis: int) -> Tensor:
     """The matrix along an axis, BLOCK rows at a time: a band of zeros has no use."""
-    parts = []
-    for block in matrix.split(BLOCK):
+    out = field.new_empty(*field.shape[:axis], len(matrix), *field.shape[axis + 1 :])
+    last = axis == field.ndim - 1
+    before = math.prod(field.shape[:axis])
+    for start, block in zip(range(0, len(matrix), BLOCK), matrix.split(BLOCK), strict=True):
         used = torch.nonzero(block.any(0)).flatten()
         first, count = int(used[0]), int(used[-1] - used[0]) + 1
         reached, weights = field.narrow(axis, first, count), block[:, first : first + count]
-        if axis == field.ndim - 1:
-            parts.append(reached @ weights.t())
+        into = out.narrow(axis, start, len(weights))
+        if last:
+            torch.matmul(reached, weights.t(), out=into)
         else:
-            folded = reached.reshape(math.prod(field.shape[:axis]), count, -1)
-            parts.append((weights @ folded).view(*field.shape[:axis], len(weights), *field.shape[axis + 1 :]))
-    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+            torch.matmul(weights, reached.reshape(before, count, -1), out=into.view(before, len(weights), -1))
+    return out
 
 
 def _first_class(u: Tensor) -> Tensor:
