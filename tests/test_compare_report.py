@@ -9,6 +9,7 @@ from browser import CHROMIUM, Browser
 from compare_workspace import counts, random_run, status_of, write_run
 
 from nnunet_prosma.command import main
+from nnunet_prosma.compare.plots import fence
 from nnunet_prosma.report.drawing import for_page
 
 
@@ -109,6 +110,14 @@ def test_names_from_files_cannot_break_the_page(tmp_path):
     page = (report(tmp_path, *runs) / "report.html").read_text()
     assert "<b>$x" not in page
     assert "&lt;b&gt;$x^2$ &amp; 肝" in page
+
+
+def test_a_far_outlier_does_not_squeeze_a_plot_and_nothing_is_cut_without_one():
+    values = np.linspace(0, 1, 50)
+    assert fence(values) == (0, 1)
+    low, high = fence(np.append(values, 40))
+    assert low == 0
+    assert high == pytest.approx(2, rel=0.1)
 
 
 def test_a_plot_in_a_page_has_its_colours_and_ids_of_its_own():

@@ -12,17 +12,18 @@ from compare_workspace import counts, write_mask, write_run
 from nnunet_prosma import command
 
 FOLDS, CASES, SHAPE, SPACING = ("0", "1", "2"), 5, (6, 24, 24), (3.0, 1.0, 1.0)
+IGNORE = 3
 FIT = ["smooth", "fit", "-d", "9", "-c", "3d_fullres", "-f", *FOLDS, "--lam", "0.5", "1", "--sigma", "1.5"]
 
 
-def _truth(rng):
+def _truth(rng, slices=SHAPE[0]):
     """A tumour in a liver, the same in each slice."""
     y, x = np.meshgrid(np.arange(SHAPE[1]), np.arange(SHAPE[2]), indexing="ij")
     cy, cx = rng.uniform(9, 14, 2)
     radius = rng.uniform(6, 8)
     far = (y - cy) ** 2 + (x - cx) ** 2
     flat = np.where(far < (radius / 2) ** 2, 2, np.where(far < radius**2, 1, 0)).astype(np.uint8)
-    return np.broadcast_to(flat, SHAPE)
+    return np.broadcast_to(flat, (slices, *flat.shape)).copy()
 
 
 def _probabilities(truth, noise, rng, regions):
@@ -46,19 +47,22 @@ def home(tmp_path, monkeypatch):
         folder.mkdir()
         monkeypatch.setenv(f"nnUNet_{name}", str(folder))
 
-    def make(noise, regions=False, seed=0):
+    def make(noise, regions=False, seed=0, slices=SHAPE[0], ignore=False):
         rng = np.random.default_rng(seed)
         labels = (
             {"background": 0, "whole": [1, 2], "core": [2]} if regions else {"background": 0, "liver": 1, "tumour": 2}
         )
+        labels |= {"ignore": IGNORE} if ignore else {}
         names = {f: [f"case_{f}{c}" for c in range(CASES)] for f in FOLDS}
         content = {f: {case: {1: counts(0.5)} for case in cases} for f, cases in names.items()}
         folder = write_run(results / "Dataset009_Toy", "nnUNetTrainer", content, dataset_labels=labels)
         for fold, cases in names.items():
             for case in cases:
-                truth = _truth(rng)
+                truth = _truth(rng, slices)
                 p = _probabilities(truth, noise, rng, regions)
                 place = folder / f"fold_{fold}" / "validation"
+                if ignore:
+                    truth[:, 8:12] = IGNORE
                 write_mask(preprocessed / "Dataset009_Toy" / "gt_segmentations" / f"{case}.nii.gz", truth, SPACING)
                 write_mask(place / f"{case}.nii.gz", _harden(p, regions), SPACING)
                 np.savez_compressed(place / f"{case}.npz", probabilities=p)
@@ -97,6 +101,22 @@ def test_where_noise_is_the_trouble_held_out_folds_say_that_it_helps_and_it_is_a
         assert _dice(_read(file), truth) > _dice(_read(validation / file.name), truth)
         assert sitk.ReadImage(str(file)).GetSpacing() == tuple(reversed(SPACING))
     assert len(list(output.glob("*.nii.gz"))) == CASES
+
+
+@pytest.mark.parametrize("kind", [{"ignore": True}, {"slices": 1}])
+def test_an_ignored_label_counts_for_nothing_and_images_of_one_slice_are_smoothed_too(home, kind, tmp_path, capsys):
+    """The Dice without smoothing is counted here, voxel by voxel."""
+    folder, settings = home(noise=1.0, **kind), tmp_path / "SMOOTH.json"
+    assert _run(capsys, *FIT, "--lam", "1", "-o", settings)[0] == 0
+    counted = []
+    for file in folder.glob("fold_*/validation/*.nii.gz"):
+        truth = _read(tmp_path / "preprocessed" / "Dataset009_Toy" / "gt_segmentations" / file.name)
+        answer, known = _read(file)[truth != IGNORE], truth[truth != IGNORE]
+        both = [2 * ((answer == k) & (known == k)).sum() / ((answer == k).sum() + (known == k).sum()) for k in (1, 2)]
+        counted.append(np.mean(both))
+    content = json.loads(settings.read_text())
+    assert content["evidence"]["held_out"][0]["before"] == pytest.approx(np.mean(counted))
+    assert any(prior["lam"] > 0 for prior in content["classes"].values())
 
 
 def test_where_nothing_is_to_be_gained_nothing_is_applied_and_segmentations_stay_as_they_are(home, tmp_path, capsys):

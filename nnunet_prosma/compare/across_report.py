@@ -44,7 +44,9 @@ def write_across(found: Sequence[Across], output: Path, plots: bool) -> None:
     if plots:
         from nnunet_prosma.report.drawing import draw
 
-        drawn = {d.name: d for d in draw([forest(one, i) for i, one in enumerate(found)], output / "figures")}
+        limits = limits_of(found)
+        forests = [forest(one, i, limits) for i, one in enumerate(found)]
+        drawn = {d.name: d for d in draw(forests, output / "figures")}
     for i, one in enumerate(found):
         cells = [row(one, k) for k in range(len(one.data_sets))]
         lines += [f"**{sentence(one)}**", "", shares_sentence(one), ""]
@@ -85,7 +87,18 @@ def shares_sentence(one: Across) -> str:
     return f"Of the variance of one data set's difference: {shown}{unknown if trainings is None else ''}."
 
 
-def forest(one: Across, index: int) -> "Plot":
+def limits_of(found: Sequence[Across]) -> tuple[float, float]:
+    """What every forest of a page shows, 0 in it; a data set far outside does not squeeze the others."""
+    import numpy as np
+
+    from nnunet_prosma.compare.plots import fence
+
+    low, high = fence(np.array([0.0, *(end for one in found for d in one.data_sets for end in (d.low, d.high))]))
+    margin = 0.04 * (high - low)
+    return low - margin, high + margin
+
+
+def forest(one: Across, index: int, limits: tuple[float, float]) -> "Plot":
     from nnunet_prosma.report.drawing import INK, MUTED, Plot, figure, shorten
 
     names = [shorten(d.name) for d in one.data_sets]
@@ -93,7 +106,8 @@ def forest(one: Across, index: int) -> "Plot":
     axes = drawn.add_subplot()
     for y, d in enumerate(one.data_sets):
         axes.plot([d.low, d.high], [y, y], color=INK, lw=1.4)
-        axes.plot(d.mean_difference, y, "s", color=INK, ms=4.5)
+        place = min(max(d.mean_difference, limits[0]), limits[1])
+        axes.plot(place, y, "s" if place == d.mean_difference else "D", color=INK, ms=4.5, clip_on=False)
     overall, y = one.overall, len(names)
     if overall.prediction is not None:
         axes.plot([overall.prediction.low, overall.prediction.high], [y, y], color=MUTED, lw=1.0)
@@ -102,9 +116,10 @@ def forest(one: Across, index: int) -> "Plot":
     axes.axvline(0, color=INK, lw=0.8)
     axes.set_yticks(range(len(names) + 1), [*names, "overall"])
     axes.set_ylim(len(names) + 0.6, -0.6)
+    axes.set_xlim(limits)
     axes.set_xlabel(f"difference in {one.title}{f' [{one.unit}]' if one.unit else ''}")
     about = (
         f"Difference in {one.title} of {one.candidate} to {one.baseline} in each data set with its interval, and over "
-        f"all (thick; thin: prediction for one more data set)."
+        f"all (thick; thin: prediction for one more data set). A diamond at the edge lies further out."
     )
     return Plot(f"forest_{index + 1}", f"{one.candidate}: data sets", about, drawn, "forest", False)

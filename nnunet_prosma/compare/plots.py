@@ -147,7 +147,7 @@ def differences_by_label(rows: Sequence[PairedRow], metric: Metric) -> Iterator[
             _legend(page, runs, COLOURS[1:])
         better = "right" if metric.better > 0 else "left"
         about = (
-            f"Mean difference in {metric.title} to {rows[0].baseline} with its 95 % interval, by label; better is to "
+            f"Mean difference in {metric.title} to {rows[0].baseline} with its interval, by label; better is to "
             f"the {better}. An open dot has no interval; a diamond at the edge lies further out."
         )
         name = f"difference_{metric.name}_{part + 1}"
