@@ -3,8 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# files in the order of tests/conftest.py, the longest first
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# three at once on two cores, since some tests wait; files in the order of tests/conftest.py, the longest first
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 SOURCES := setup.py setup.cfg pyproject.toml README.md $(shell find nnunet_prosma trainers architectures -name '*.py')
 
