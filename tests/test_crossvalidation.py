@@ -53,7 +53,7 @@ def test_predictions_of_both_trainers_are_ensembled(five_folds):
 
 def test_a_model_exported_to_a_zip_predicts_the_same_elsewhere(five_folds, tmp_path):
     trainer = "nnUNetTrainerProSMAShort"
-    five_folds.run(*prediction(five_folds, trainer, tmp_path / "here"))
+    five_folds.run(*prediction(five_folds, trainer, tmp_path / "here", "--disable_tta"))
     archive = tmp_path / "model.zip"
     five_folds.run("nnUNetv2_export_model_to_zip", "-d", 9, "-c", "3d_fullres", "-tr", trainer, "-o", archive)
     assert not [name for name in zipfile.ZipFile(archive).namelist() if name.endswith(".py")]
@@ -61,7 +61,7 @@ def test_a_model_exported_to_a_zip_predicts_the_same_elsewhere(five_folds, tmp_p
     elsewhere = Workspace(tmp_path / "elsewhere")
     elsewhere.run("nnUNetv2_install_pretrained_model_from_zip", archive)
     (elsewhere.raw / "Dataset009_Toy").symlink_to(five_folds.raw / "Dataset009_Toy")
-    elsewhere.run(*prediction(elsewhere, trainer, tmp_path / "there"))
+    elsewhere.run(*prediction(elsewhere, trainer, tmp_path / "there", "--disable_tta"))
     assert segmentations(tmp_path / "there") == segmentations(tmp_path / "here") != {}
 
 
