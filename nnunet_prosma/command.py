@@ -1,5 +1,6 @@
 """The command nnunet-prosma: finds the sub-command, and turns bad input into one sentence and status 2."""
 
+import io
 import os
 import re
 import sys
@@ -7,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from nnunet_prosma import __version__, progress
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.errors import InputError, of_system
 from nnunet_prosma.subcommands import GROUPS, SUBCOMMANDS
 
 USAGE = (
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     What a user can mend is one sentence and status 2, here for all sub-commands.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name may hold what neither Unicode nor this terminal has
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name == "help":
         name, *rest = [rest[0], "--help"] if rest else ["--help"]
@@ -74,13 +78,6 @@ def dispatch(name: str, rest: Sequence[str]) -> int:
 def shortened(sentence: str) -> str:
     """What is quoted from a file may be of any length; a path is never that long."""
     return re.sub(r"(\S{200})\S{1000,}", r"\1...", sentence)
-
-
-def of_system(error: OSError) -> str:
-    """What the operating system refused: a full disk, a missing permission, a name that is too long."""
-    files = [str(file) for file in (error.filename, error.filename2) if file is not None]
-    about = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    return f"{' and '.join(files)} cannot be read or written: {about}" if files else f"the system refused: {about}"
 
 
 def stop_writing() -> None:

@@ -99,11 +99,16 @@ def read_comparison(report: Path | str) -> Comparison:
         raise InputError(
             f"{error.filename} cannot be read ({error.strerror}): {folder} must be what nnunet-prosma compare -o wrote"
         ) from None
+    except ValueError as error:
+        raise InputError(f"{folder / 'summary.json'} or cases.csv beside it is cut off or damaged ({error})") from None
     texts = {"case", "fold", "label", "run", "masks"}
-    cases = [
-        {key: value if key in texts else float(value) if value else None for key, value in row.items()}
-        for row in csv.DictReader(lines)
-    ]
+    try:
+        cases = [
+            {key: value if key in texts else float(value) if value else None for key, value in row.items()}
+            for row in csv.DictReader(lines)
+        ]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise InputError(f"{folder / 'cases.csv'} is cut off or damaged ({error})") from None
     return Comparison(cases, summary)
 
 

@@ -56,6 +56,17 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert len(cache.path.read_text().splitlines()) == 5
 
 
+def test_what_is_damaged_in_the_cache_is_measured_again(tmp_path):
+    tasks = tasks_in(tmp_path, 5)
+    cache = Cache(tmp_path / "cache.jsonl")
+    for task, damaged in zip(tasks, (5, {}, {"1": 3}, {"1": {"dice": 1}}, {"2": {}}), strict=True):
+        cache.put(task.key, damaged)
+    outcomes = measure_all(tasks, Cache(cache.path), workers=1)
+    assert all(outcome.measured["1"]["nsd"] == 1 for outcome in outcomes.values())
+    again = Cache(cache.path)
+    assert all(again.get(task.key) == outcomes[0, task.case].measured for task in tasks)
+
+
 def test_memory_does_not_grow_with_the_number_of_cases(tmp_path):
     def peak(cases):
         tasks = tasks_in(tmp_path, cases, size=48)

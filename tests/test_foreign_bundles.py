@@ -237,6 +237,9 @@ CRAFTED = {
             }
         ]
     },
+    "no postprocessing": {"postprocessing": ...},
+    "no Python": {"python": ...},
+    "half a character": {"python": "\ud800"},
     "a version that is none": {"versions": {"nnunet-prosma": "1; touch /tmp/x"}},
 }
 
@@ -245,6 +248,7 @@ CRAFTED = {
 @pytest.mark.parametrize("crafted", CRAFTED)
 def test_a_crafted_manifest_is_one_sentence(bundle, crafted, name):
     bundle.manifest.update(CRAFTED[crafted])
+    bundle.manifest = {key: value for key, value in bundle.manifest.items() if value is not ...}
     assert "manifest.json is damaged" in bundle.refused(name)
 
 
@@ -314,6 +318,7 @@ def test_a_case_that_is_cut_off_is_named_the_others_are_segmented_and_the_status
     (images / "a_0000.nii.gz").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     (images / "c_0000.nii.gz").symlink_to("nowhere.nii.gz")  # nnU-Net passes over it
     shutil.copy(whole, images / "d_0001.nii.gz")  # nnU-Net takes it for the first channel
+    shutil.copy(whole, images / "label.nii.gz")
     out = bundle.path / "out"
     status = command.main(["predict", str(FIXTURE / "bundle"), "-i", str(images), "-o", str(out), "-device", "cpu"])
     said = capsys.readouterr().err
@@ -322,6 +327,7 @@ def test_a_case_that_is_cut_off_is_named_the_others_are_segmented_and_the_status
     assert "a_0000.nii.gz cannot be read" in said
     assert "c_0000.nii.gz is no file, or a link that leads nowhere" in said
     assert "d_0000.nii.gz is missing" in said
+    assert f"passed over: {images / 'label.nii.gz'}, since images are named CASE_0000.nii.gz" in said
     assert "3 of 4 cases could not be segmented: a, c, d" in said
     assert os.listdir(out) == ["b.nii.gz"]
     before = (out / "b.nii.gz").read_bytes()

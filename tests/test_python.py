@@ -105,6 +105,13 @@ def test_a_comparison_is_read_as_it_was_written(tmp_path):
     assert list(comparison.summary["verdicts"]) == ["B"]
     with pytest.raises(InputError, match=r"must be what nnunet-prosma compare -o wrote"):
         nnunet_prosma.read_comparison(tmp_path)
+    cases = tmp_path / "report" / "cases.csv"
+    cases.write_text(cases.read_text() + 20 * "x,")
+    with pytest.raises(InputError, match=r"cases.csv is cut off or damaged"):
+        nnunet_prosma.read_comparison(tmp_path / "report")
+    (tmp_path / "report" / "summary.json").write_text("{")
+    with pytest.raises(InputError, match=r"summary.json or cases.csv beside it is cut off or damaged"):
+        nnunet_prosma.read_comparison(tmp_path / "report")
 
 
 def test_the_examples_of_the_page_run(tmp_path, monkeypatch, capsys):

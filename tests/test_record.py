@@ -62,6 +62,9 @@ def test_a_damaged_record_is_put_aside_not_lost(tmp_path):
     assert record.rows == []
     assert "line 3 is cut off or damaged): it is now gates.csv.unreadable, and the record starts at 7" in problem
     assert (tmp_path / "gates.csv.unreadable").read_text() == damaged
+    (tmp_path / FILE).write_text(",".join(COLUMNS) + "\n" + 200_000 * "1")  # longer than a field may be: no ValueError
+    record, problem = resumed_record(tmp_path, 7)
+    assert "it is no table of text: field larger than" in problem
     (tmp_path / FILE).write_text("a,b\n")
     with pytest.raises(ValueError, match="its columns must be epoch, gate, stride, zeros"):
         read(tmp_path / FILE)

@@ -1,5 +1,7 @@
 """Each wrong input is one sentence that names the file and the field, status 2, and nothing is written."""
 
+import errno
+import os
 import re
 import shlex
 import shutil
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from workspace import run_as_newcomer
 from wrong_files import wrong_files
 from wrong_home import make_home, snapshot
@@ -15,6 +18,9 @@ from wrong_options import wrong_options
 from wrong_uses import USES
 
 from nnunet_prosma import command
+from nnunet_prosma.errors import of_system
+from nnunet_prosma.files.leftovers import taken
+from nnunet_prosma.host.checkpoints import write_checkpoint
 
 COMMAND = Path(sys.executable).with_name("nnunet-prosma")
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
@@ -91,6 +97,36 @@ def test_a_path_that_does_not_exist_is_one_sentence_in_every_command_that_comput
     assert_one_sentence(status, error, "NNUNET_PROSMA_PATH must be one of .*, or unset, got 'sideways'")
     assert error.count("NNUNET_PROSMA_PATH") == 1
     assert snapshot(home) == before
+
+
+@pytest.mark.parametrize("use", ["predict", "inspect"])
+def test_a_segmentation_that_a_full_disk_cut_off_is_none(home, capsys, monkeypatch, use):
+    """SimpleITK writes what finds room of a .nii.gz, and says nothing."""
+    write = SimpleITKIO.write_seg
+
+    def cut(self, segmentation, file, properties):
+        write(self, segmentation, file, properties)
+        Path(file).write_bytes(Path(file).read_bytes()[:-20])
+
+    monkeypatch.setattr(SimpleITKIO, "write_seg", cut)
+    before = snapshot(home)
+    status = call(USES[use], home)
+    assert_one_sentence(status, capsys.readouterr().err, r"case\.nii\.gz cannot be written whole .*cut off or damaged")
+    assert snapshot(home) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_a_checkpoint_for_which_there_is_no_room_is_said_by_the_system():
+    with pytest.raises(OSError, match="No space left on device"):
+        write_checkpoint({"x": torch.zeros(100_000)}, Path("/dev/full"))
+
+
+def test_what_the_system_says_of_a_folders_copy_and_of_a_full_disk_is_one_sentence_with_a_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as caught, taken(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert of_system(caught.value) == f"{tmp_path / 'out'} cannot be read or written: No space left on device"
+    copied = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'"), ("c", "d", "the same")])
+    assert of_system(copied) == "a folder cannot be copied: [Errno 28] No space left on device: 'b' (and 1 more)"
 
 
 PROCESSES = [name for name in WRONG if not name.startswith(("warm-start: checkpoint", "inspect: plans"))][::17][:15]

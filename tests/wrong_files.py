@@ -191,12 +191,6 @@ OTHERS = [
             home / "vanilla.pth", f"init_args/plans/{C}/architecture/arch_kwargs/strides", torch.zeros(0)
         ),
     ),
-    (
-        "an image whose name tells no channel",
-        "predict",
-        r"images/photo\.nii\.gz names no channel: images are named CASE_0000\.nii\.gz",
-        lambda home: shutil.copy(home / "images" / "case_0000.nii.gz", home / "images" / "photo.nii.gz"),
-    ),
     ("an empty image", "plan", r"case_0000\.nii\.gz is empty", replaced(f"{IMAGES}/case_0000.nii.gz", b"")),
     (
         "no images",

@@ -12,6 +12,7 @@ from packaging.version import InvalidVersion, Version
 
 from nnunet_prosma.bundle.postprocessing import Step
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import read_json
 from nnunet_prosma.files.ownership import sha256
 from nnunet_prosma.host.check import checked
 
@@ -44,10 +45,10 @@ class BundledModel(Struct):
 class Manifest(Struct):
     files: dict[str, File]
     models: list[BundledModel]
-    postprocessing: list[Step] = []
+    postprocessing: list[Step]
+    python: str
     smoothing: str | None = None
     """The file that says how, which stands beside the manifest."""
-    python: str = ""
     versions: dict[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -77,9 +78,9 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{bundle} is no bundle: it has no {NAME}; nnunet-prosma bundle makes one")
     try:
-        manifest = json.loads(path.read_text())
+        manifest = read_json(path)
         written_as = manifest["format"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (InputError, KeyError):
         raise InputError(f"{path} is damaged: copy the bundle again from where it was made") from None
     if written_as not in (FORMAT, WITH_SMOOTHING):
         raise InputError(

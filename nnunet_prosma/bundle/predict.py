@@ -86,7 +86,7 @@ def find_cases(images: Path, predictor: "BundlePredictor") -> dict[str, list[str
 
 def predict_case(predictor: "BundlePredictor", files: Sequence[str], target: Path) -> None:
     """Read, segment, and write by nnU-Net's reader and writer; the file gets its name when it is whole."""
-    from nnunet_prosma.host.images import read_images
+    from nnunet_prosma.host.images import read_images, write_segmentation
 
     writer = predictor.members[0].plans_manager.image_reader_writer_class()
     image, properties = read_images(writer, files)
@@ -101,6 +101,6 @@ def predict_case(predictor: "BundlePredictor", files: Sequence[str], target: Pat
         said = " ".join(str(error).split())[:300]
         raise InputError(f"the model cannot segment {files[0]} ({type(error).__name__}: {said})") from error
     with taken(target) as folder:
-        writer.write_seg(segmentation, str(folder / target.name), properties)
+        write_segmentation(writer, segmentation, folder / target.name, properties)
         for file in sorted(folder.iterdir(), key=lambda file: file.name == target.name):  # a .tif comes with a .json
             os.replace(file, target.with_name(file.name))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.checkpoints import facts_of, read_checkpoint, required, weights_of
+from nnunet_prosma.host.checkpoints import facts_of, read_checkpoint, required, weights_of, write_checkpoint
 
 FILE = "checkpoint_final.pth"
 STOCK = "nnUNetTrainer"
@@ -22,7 +22,7 @@ def convert_checkpoint(source: Path, target: Path, configuration: str, fold: str
     facts = facts_of(checkpoint, source)
     axes = facts.inference_allowed_mirroring_axes
     target.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(
+    write_checkpoint(
         {
             "network_weights": weights_of(checkpoint),
             "trainer_name": STOCK,

@@ -24,6 +24,9 @@ Measured = dict[str, dict[str, float]]
 """Label (as nnU-Net writes it) -> dice, n_ref, n_pred, nsd, hd95, and the image's diagonal."""
 
 
+NAMES = ("dice", "n_ref", "n_pred", "nsd", "hd95", "diagonal")
+
+
 @dataclass(frozen=True)
 class Task:
     """One prediction against its truth. key: changes with anything that the result depends on."""
@@ -59,7 +62,7 @@ def measure_all(tasks: Sequence[Task], cache: Cache, workers: int) -> dict[tuple
         missing = next((p for p in (task.truth, task.prediction) if not p.is_file()), None)
         if missing is not None:
             outcomes[task.run, task.case] = Outcome("", None, f"{missing} is missing")
-        elif (known := cache.get(key := task.key)) is not None:
+        elif is_of(known := cache.get(key := task.key), task):
             outcomes[task.run, task.case] = Outcome(key, known, None)
         else:
             pending.append(task)
@@ -71,6 +74,16 @@ def measure_all(tasks: Sequence[Task], cache: Cache, workers: int) -> dict[tuple
             outcomes[task.run, task.case] = outcome
             progress.update()
     return outcomes
+
+
+def is_of(known: Any, task: Task) -> bool:
+    """Whether this, of a file that may be damaged, is what was measured of a task."""
+    return (
+        isinstance(known, dict)
+        and set(known) == set(map(str, task.tolerances))
+        and all(isinstance(of_label, dict) and set(of_label) == set(NAMES) for of_label in known.values())
+        and all(type(value) in (int, float) for of_label in known.values() for value in of_label.values())
+    )
 
 
 def _outcomes(tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, Outcome], None, None]:
@@ -119,8 +132,8 @@ def measure(task: Task) -> Measured:
         n_ref, n_pred, common = int(a.sum()), int(b.sum()), int((a & b).sum())
         nsd, hd95 = surface_metrics(a, b, spacing, tolerance)
         dice = 2 * common / (n_ref + n_pred) if n_ref + n_pred else float("nan")
-        counts = {"dice": dice, "n_ref": n_ref, "n_pred": n_pred}
-        measured[str(label)] = {**counts, "nsd": nsd, "hd95": hd95, "diagonal": diagonal(truth.shape, spacing)}
+        values = (dice, n_ref, n_pred, nsd, hd95, diagonal(truth.shape, spacing))
+        measured[str(label)] = dict(zip(NAMES, values, strict=True))
     return measured
 
 

@@ -13,6 +13,7 @@ import tifffile
 from nnunet_prosma.container.sockets import Socket
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files.leftovers import taken
+from nnunet_prosma.host.images import write_whole
 from nnunet_prosma.host.whole import require_whole
 
 PHOTOGRAPHS, STACKS = "NaturalImage2DIO", "Tiff3DIO"
@@ -140,7 +141,7 @@ def write_segmentation(segmentation: np.ndarray, reference: Path, header: Header
                 image.SetSpacing(header.spacing)
                 image.SetOrigin(header.origin)
                 image.SetDirection(header.direction)
-            sitk.WriteImage(image, str(whole), True)
+            write_whole(lambda name: sitk.WriteImage(image, name, True), whole)
         os.replace(whole, target)
 
 

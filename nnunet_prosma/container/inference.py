@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.errors import InputError, of_system
 from nnunet_prosma.files import read_json
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except MemoryError:
         print("FAILED: out of memory: give the job more of it", flush=True)
+        return 1
+    except OSError as error:
+        print(f"FAILED: {of_system(error)}", flush=True)
         return 1
     except Exception as error:  # a fault of ours, or of the GPU: for the log, where the platform's user looks
         traceback.print_exc(file=sys.stdout)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunet_prosma.files import folder_made_whole
+from nnunet_prosma.host.images import write_whole
 
 Array = NDArray[np.floating]
 
@@ -179,7 +180,4 @@ def _write(path: Path, array: NDArray, spacing_mm: Sequence[float]) -> None:
     image = SimpleITK.GetImageFromArray(array)
     image.SetSpacing(tuple(spacing_mm[: array.ndim])[::-1])  # SimpleITK counts the axes from the last
     image.SetOrigin(ORIGIN_MM[: array.ndim])
-    try:
-        SimpleITK.WriteImage(image, str(path))
-    except RuntimeError as error:
-        raise OSError(f"SimpleITK cannot write {path}") from error
+    write_whole(lambda name: SimpleITK.WriteImage(image, name), path)

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files.leftovers import NEW, OLD, remove, remove_dead, taken, temporary_name
+from nnunet_prosma.files.leftovers import NEW, OLD, name_file, remove, remove_dead, taken, temporary_name
 from nnunet_prosma.files.ownership import mark, refuse_foreign
 
 KINDS: dict[type, str] = {dict: "object", list: "list"}
+HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""JSON's way to write half of a surrogate pair: two make a character, and one alone is none."""
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
@@ -29,7 +32,10 @@ def read_json(path: Path, kind: type = dict) -> Any:
     if not path.is_file():
         raise InputError(f"{path} is missing")
     try:
-        content = json.loads(path.read_text())
+        text = path.read_text()
+        content = json.loads(text)
+        if HALF.search(text):
+            json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
         raise InputError(f"{path} cannot be read: it is nested too deeply") from None
     except (ValueError, OSError) as error:
@@ -149,6 +155,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
+    except OSError as error:
+        name_file(error, path)
+        raise
     finally:
         remove(temporary)
 

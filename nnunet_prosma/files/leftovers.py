@@ -110,6 +110,9 @@ def taken(path: Path) -> Iterator[Path]:
         _take(path, own)
         try:
             yield own
+        except OSError as error:
+            name_file(error, path)
+            raise
         finally:
             remove(own)
     except BaseException:
@@ -117,6 +120,12 @@ def taken(path: Path) -> Iterator[Path]:
             with suppress(OSError):  # it holds something by now
                 folder.rmdir()
         raise
+
+
+def name_file(error: OSError, path: Path) -> None:
+    """Names it where the system did not, as when a disk is full."""
+    if error.errno is not None and error.filename is None and not isinstance(error, BrokenPipeError):
+        error.filename = str(path)
 
 
 def _take(path: Path, own: Path) -> None:

@@ -1,6 +1,7 @@
 """The images of a folder as nnU-Net's predictions take them: CASE_0000.nii.gz, CASE_0001.nii.gz, ..."""
 
 import re
+import sys
 from pathlib import Path
 
 from nnunet_prosma.errors import InputError
@@ -9,8 +10,8 @@ from nnunet_prosma.errors import InputError
 def cases_in(folder: Path, ending: str) -> dict[str, list[str]]:
     """Each case with its files in the order of channels, also of a channel that is missing; no case is an InputError.
 
-    nnU-Net passes over links that lead nowhere, takes channel 1 for channel 0 where that is missing, and ends at a name
-    without a channel.
+    nnU-Net passes over links that lead nowhere, and takes channel 1 for channel 0 where that is missing. A file whose
+    name tells no channel, such as a segmentation, is passed over, and that is said.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: -i must name the folder of the images")
@@ -24,8 +25,6 @@ def cases_in(folder: Path, ending: str) -> dict[str, list[str]]:
     if not highest:
         raise InputError(f"{folder} holds no image: their names must be CASE_0000{ending}, as for nnUNetv2_predict")
     if others:
-        raise InputError(
-            f"{others[0]} names no channel: images are named CASE_0000{ending}, as for nnUNetv2_predict; rename it, or "
-            f"take it out of the folder"
-        )
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        print(f"passed over: {others[0]}{more}, since images are named CASE_0000{ending}", file=sys.stderr)
     return {name: [str(folder / f"{name}_{c:04d}{ending}") for c in range(n + 1)] for name, n in highest.items()}

@@ -40,6 +40,8 @@ def converted(content: Any, kind: type[T], source: str, inside: str = "$") -> T:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{source}: {_sentence(content, kind, str(error), inside)}") from None
+    except UnicodeEncodeError:
+        raise InputError(f"{source}: {inside} holds text that is no Unicode (half of a surrogate pair)") from None
 
 
 def _array_in(content: Any) -> str | None:

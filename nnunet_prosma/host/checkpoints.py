@@ -19,6 +19,17 @@ PLAIN: list[Any] = [*_SCALARS, np.dtype, *(type(np.dtype(kind)) for kind in "?bh
 """What nnU-Net's logging holds besides tensors: numpy numbers. They hold no code."""
 
 
+def write_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """By torch, which turns a full disk into an error of its own where it opens the file itself."""
+    try:
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The whole checkpoint, by torch's weights-only loading; tensors on the CPU."""
     if not path.is_file():

@@ -4,7 +4,7 @@ The readers' libraries let damage pass: SimpleITK reads a .nii.gz that is cut of
 never written. So each file is checked first (whole.py). After reading, no value may be NaN or infinite.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,23 @@ def read_segmentation(reader: Any, file: str | Path) -> tuple[np.ndarray, dict[s
     if not np.issubdtype(segmentation.dtype, np.integer) and (segmentation != np.rint(segmentation)).any():
         raise InputError(f"{file} must be a segmentation, of whole numbers, and holds fractions")
     return segmentation, properties
+
+
+def write_whole(write: Callable[[str], Any], file: Path) -> None:
+    """write(file), and a look whether it is whole: on a full disk SimpleITK writes a part of a .nii.gz, in silence."""
+    try:
+        write(str(file))
+        require_whole([file])
+    except OSError:
+        raise
+    except Exception as error:  # a library's own, or that of the look
+        about = " ".join(str(error).split())[-200:]
+        raise InputError(f"{file} cannot be written whole ({about}): look whether there is room for it") from None
+
+
+def write_segmentation(writer: Any, segmentation: np.ndarray, file: Path, properties: Any) -> None:
+    """By nnU-Net's writer, which may set a file of its own beside."""
+    write_whole(lambda name: writer.write_seg(segmentation, name, properties), file)
 
 
 def read_picture(file: Path, mode: str | None) -> np.ndarray:

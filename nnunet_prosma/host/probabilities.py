@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.host.images import read_segmentation
+from nnunet_prosma.host.images import read_segmentation, write_segmentation
 from nnunet_prosma.host.labels import LabelKey
 from nnunet_prosma.host.plans import Setup
 from nnunet_prosma.host.segmentations import check_geometry
@@ -83,7 +83,7 @@ def read_truth(file: Path, case: SoftCase, setup: Setup) -> np.ndarray:
 def write_labels(file: Path, labels: np.ndarray, case: SoftCase, setup: Setup) -> None:
     """Writes a segmentation as nnU-Net writes its own answer to this case."""
     kind = np.uint8 if labels.max(initial=0) < 255 else np.uint16
-    setup.plans.reader().write_seg(labels.astype(kind), str(file), case.properties)
+    write_segmentation(setup.plans.reader(), labels.astype(kind), file, case.properties)
 
 
 def channels_of(setup: Setup) -> list[LabelKey]:

@@ -165,9 +165,8 @@ def read_truth(
 
 
 def write_segmentation(predictor: WatchingPredictor, segmentation: np.ndarray, path: Path, properties: Any) -> None:
-    """Writes by nnU-Net's writer, which may set a file of its own beside."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    predictor.setup.plans.reader().write_seg(segmentation, str(path), properties)
+    images.write_segmentation(predictor.setup.plans.reader(), segmentation, path, properties)
 
 
 def image_slices(predictor: WatchingPredictor, case: ImageCase, view: View, properties: Any) -> list[np.ndarray]:

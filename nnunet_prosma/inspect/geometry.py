@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from nnunet_prosma.host.export import into_image
+from nnunet_prosma.host.images import write_whole
 from nnunet_prosma.host.stand_ins import MapsNotLabels
 from nnunet_prosma.inspect.predictor import WatchingPredictor
 
@@ -74,7 +75,7 @@ def _write_sitk(path: Path, values: np.ndarray, kept: dict[str, Any]) -> None:
     image.SetDirection(kept["direction"])
     if "original_orientation" in kept:
         image = SimpleITK.DICOMOrient(image, kept["original_orientation"])
-    SimpleITK.WriteImage(image, str(path), True)
+    write_whole(lambda name: SimpleITK.WriteImage(image, name, True), path)
 
 
 def _write_nibabel(path: Path, values: np.ndarray, kept: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma.files import write_text
 from nnunet_prosma.host.dataset_json import Dataset
+from nnunet_prosma.host.images import write_whole
 from nnunet_prosma.report.overlay import colours
 
 if TYPE_CHECKING:
@@ -79,5 +80,5 @@ def write_for_slicer(segmentation: Path, dataset: Dataset, properties: Any) -> P
     for key, value in entries.items():
         image.SetMetaData(key, " ".join(value.split()))
     path = segmentation.with_name(f"{segmentation.name.removesuffix(dataset.file_ending)}.seg.nrrd")
-    SimpleITK.WriteImage(image, str(path), True)
+    write_whole(lambda name: SimpleITK.WriteImage(image, name, True), path)
     return path

@@ -4,7 +4,8 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.show:
         print(path.read_text(), end="")
         return 0
+    new = not options.o.exists()
     setting = made(options, path)
     if options.status:
         return show_status(setting, as_json=options.json)
@@ -37,7 +39,8 @@ def main(arguments: Sequence[str]) -> int:
         return told(collect_to(setting, options.collect.absolute()))
     training = not options.no_training
     if options.slurm or options.follow_up is not None:
-        submitted = on_slurm(options, setting)
+        with left_clean(setting.output, new):
+            submitted = on_slurm(options, setting)
         print("\n".join(submitted))
         if submitted:
             return 0
@@ -47,8 +50,9 @@ def main(arguments: Sequence[str]) -> int:
     if training:
         from nnunet_prosma.study.local import slots
 
-        places = slots(setting.device, options.jobs, options.gpus, options.num_gpus)
-        wrong, stop = train(setting, places, options.run)
+        with left_clean(setting.output, new):
+            places = slots(setting.device, options.jobs, options.gpus, options.num_gpus)
+            wrong, stop = train(setting, places, options.run)
         if stop.signal:
             if not options.run or "SLURM_ARRAY_TASK_ID" not in os.environ:  # there Slurm goes on
                 print(f"\nnnunet-prosma study: stopped; the same command goes on from here: {again}", file=sys.stderr)
@@ -56,6 +60,18 @@ def main(arguments: Sequence[str]) -> int:
     if not options.run:
         wrong += make_table(setting, command=again, failed=bool(wrong))
     return told(wrong)
+
+
+@contextmanager
+def left_clean(folder: Path, new: bool) -> Iterator[None]:
+    """What cannot be begun leaves no empty folder that was not there before."""
+    try:
+        yield
+    except (InputError, OSError):
+        if new:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
+        raise
 
 
 def told(wrong: Sequence[str]) -> int:

@@ -95,11 +95,10 @@ def warm_start(options: argparse.Namespace) -> str:
 
 
 def write(options: argparse.Namespace, network: Any, done: "Transfer", same_heads: bool) -> None:
-    import torch
-
     from nnunet_prosma import __version__
     from nnunet_prosma.architectures.carried_heads import carry_settings, with_heads
     from nnunet_prosma.files import file_made_whole
+    from nnunet_prosma.host.checkpoints import write_checkpoint
 
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     if same_heads:
@@ -117,7 +116,7 @@ def write(options: argparse.Namespace, network: Any, done: "Transfer", same_head
         },
     }
     with file_made_whole(options.output, is_start) as temporary:
-        torch.save(start, temporary)
+        write_checkpoint(start, temporary)
 
 
 def is_start(path: Path) -> bool:

@@ -84,6 +84,13 @@ class Record:
 
 def read(path: Path) -> Record:
     """A ValueError says what is wrong with a file that cannot be read."""
+    try:
+        return _read(path)
+    except csv.Error as error:  # is no ValueError
+        raise ValueError(f"it is no table of text: {error}") from None
+
+
+def _read(path: Path) -> Record:
     with path.open(newline="") as file:
         lines = csv.DictReader(file)
         if tuple(lines.fieldnames or ()) not in (COLUMNS, (*KEYS, *STATISTICS)):
