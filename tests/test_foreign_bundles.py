@@ -1,9 +1,12 @@
 """A bundle that somebody sent executes nothing, leads nowhere outside of itself, and each fault is one sentence."""
 
+import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -104,6 +107,16 @@ ATTACKS = {
     "preprocessor": setting("preprocessor_name", "multiprocessing"),
     "normalisation": setting("normalization_schemes", ["evil"]),
     **{f"resampling {kind}": setting(f"resampling_fn_{kind}", "evil") for kind in ("data", "seg", "probabilities")},
+    "imported though no argument": lambda plans: (
+        architecture(plans).update(network_class_name="os.system")
+        or architecture(plans)["_kw_requires_import"].append("of_nothing")
+    ),
+    "block": kwarg("block", "evil.call"),
+    "nonlinearity that is no layer": kwarg("nonlin", "torch.hub.load"),
+    "layer by way of another module": kwarg("nonlin", "torch.nn.modules.activation.torch.hub.load"),
+    "convolution below another module": kwarg("conv_op", "evil.call.Conv3d"),
+    "preprocessor of another letter": setting("preprocessor_name", "defaultPreprocessor"),
+    "normalisation as text": setting("normalization_schemes", ["ZScoreNormalization.evil"]),
     "inherited": lambda plans: (
         plans["configurations"].update(
             base={**plans["configurations"]["3d_fullres"], "preprocessor_name": "evil"},
@@ -131,6 +144,44 @@ def test_the_untouched_bundle_is_allowed_and_ones_own_network_is_still_nnunets_m
     require_allowed(Setup(Plans.of(plans, "plans.json"), "3d_fullres", dataset))
     architecture(plans)["network_class_name"] = "mine.Network"
     assert Setup(Plans.of(plans, "plans.json"), "3d_fullres", dataset).network_class == "mine.Network"
+
+
+UNREAD = {
+    "planner": lambda plans, dataset: plans.update(experiment_planner_used="evil"),
+    "reader of the data set": lambda plans, dataset: dataset.update(overwrite_image_reader_writer="evil"),
+    "another configuration": lambda plans, dataset: plans["configurations"].update(
+        evil={**plans["configurations"]["3d_fullres"], "preprocessor_name": "evil", "normalization_schemes": ["evil"]}
+    ),
+    "an argument that is not imported": lambda plans, dataset: architecture(plans)["arch_kwargs"].update(
+        nonlin_kwargs={"inplace": True}, dropout_op=None
+    ),
+}
+
+
+@pytest.mark.parametrize("unread", UNREAD)
+def test_names_that_no_prediction_asks_for_stay_names(bundle, evil, unread):
+    files = {name: json.loads((bundle.folder / f"{name}.json").read_text()) for name in ("plans", "dataset")}
+    UNREAD[unread](*files.values())
+    for name, content in files.items():
+        (bundle.folder / f"{name}.json").write_text(json.dumps(content))
+    weights(bundle, lambda content: content.update(trainer_name="evil"))
+    for name in ("predict", "container"):
+        status, said = bundle.run(name)
+        assert status == 0, said
+    assert not evil.exists()
+
+
+@pytest.mark.parametrize("name", ["predict", "container"])
+def test_the_configuration_and_each_part_of_an_ensemble_that_a_manifest_names_are_held_to_the_list(bundle, evil, name):
+    UNREAD["another configuration"](plans := json.loads((bundle.folder / "plans.json").read_text()), None)
+    (bundle.folder / "plans.json").write_text(json.dumps(plans))
+    (model,) = MANIFEST["models"]
+    bundle.manifest["models"] = [{**model, "configuration": "evil"}]
+    assert "$.configurations.evil.preprocessor_name names 'evil'" in bundle.refused(name)
+    shutil.copytree(bundle.folder, bundle.folder.with_name("second"))
+    bundle.manifest["models"] = [model, {**model, "name": "second", "configuration": "evil"}]
+    assert "second/plans.json: $.configurations.evil.preprocessor_name names 'evil'" in bundle.refused(name)
+    assert not evil.exists()
 
 
 @pytest.mark.parametrize("payload", ["code in the weights", "code beside the weights"])
@@ -166,6 +217,45 @@ def test_a_link_in_a_bundle_is_seen(bundle, what):
     for name in ("predict", "container"):
         assert f"{what} is a link to elsewhere" in bundle.refused(name, seal=False)
         assert f"{what} is a link to elsewhere" in bundle.refused(name, seal=place.is_file())
+
+
+PLACED = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 5)),  # /dev/zero
+    "a folder": os.mkdir,
+    "a hard link to another file": lambda path: os.link(__file__, path),
+}
+
+
+@pytest.mark.parametrize("placed", PLACED)
+def test_what_is_no_plain_file_of_its_own_is_not_read(bundle, placed):
+    """The manifest says of it what it said of the file."""
+    write_manifest(bundle.path / "bundle", bundle.manifest)
+    for file in (bundle.folder / "plans.json", bundle.path / "bundle" / "manifest.json"):
+        file.rename(bundle.path / "kept")
+        try:
+            PLACED[placed](file)
+        except OSError:
+            pytest.skip("not allowed here")
+        for name in ("predict", "container"):
+            said = bundle.refused(name, seal=False)
+            assert re.search(r"plans\.json (was changed|is missing)|has no manifest|manifest\.json is damaged", said), (
+                said
+            )
+        os.rmdir(file) if file.is_dir() else file.unlink()
+        (bundle.path / "kept").rename(file)
+
+
+@pytest.mark.parametrize("path", ["../outside.json", "/etc/passwd", "models/../../outside.json", "..\\outside.json"])
+def test_a_manifests_files_and_smoothing_do_not_lead_out(bundle, path):
+    (bundle.path / "outside.json").write_text("{}")
+    write_manifest(bundle.path / "bundle", {**bundle.manifest, "smoothing": path})
+    manifest = json.loads((bundle.path / "bundle" / "manifest.json").read_text())
+    assert "$.smoothing must be a file of the bundle" in bundle.refused("predict", seal=False)
+    manifest["files"][path] = {"bytes": 2, "sha256": hashlib.sha256(b"{}").hexdigest()}
+    (bundle.path / "bundle" / "manifest.json").write_text(json.dumps(manifest))
+    for name in ("predict", "container"):
+        assert f"{path} is missing" in bundle.refused(name, seal=False)
 
 
 def weights(bundle, change):

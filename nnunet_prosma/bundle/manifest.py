@@ -45,8 +45,8 @@ class BundledModel(Struct):
 class Manifest(Struct):
     files: dict[str, File]
     models: list[BundledModel]
-    postprocessing: list[Step]
-    python: str
+    postprocessing: list[Step] | None = None
+    python: str | None = None
     smoothing: str | None = None
     """The file that says how, which stands beside the manifest."""
     versions: dict[str, str] = {}
@@ -55,6 +55,9 @@ class Manifest(Struct):
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
             raise ValueError("`models` must name each model once")
+        for name in ("postprocessing", "python"):
+            if self.models and getattr(self, name) is None:
+                raise ValueError(f"`{name}` must be there")
         if self.smoothing is not None and self.smoothing not in self.files:
             raise ValueError("`smoothing` must be a file of the bundle")
         for version in self.versions.values():
