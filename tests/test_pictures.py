@@ -89,6 +89,17 @@ def test_what_is_ignored_is_hatched_and_named_so():
     assert yellow[1] > 300
 
 
+def test_long_names_of_labels_and_runs_are_cut_at_no_edge():
+    truth, a, b = volumes(shape=(1, 40, 40))
+    for label in (1, 2, 3):
+        truth[0, 10 * label : 10 * label + 6, 10:30] = label
+    labels = {1: "left ventricular myocardium", 2: "whole tumour and oedema", 3: "pancreatic duct, main"}
+    titles = ["image", "ground truth", "nnUNetTrainer__nnUNetPlans__3d_fullres", "TotalSegmentatorLikeTool"]
+    shown = opened(render(None, masks(truth, a, b, view=display(truth.shape, (999, 1, 1), None)), 0, titles, labels))
+    assert (shown[-50:, -2:] > 200).all()
+    assert (shown[:1] > 200).all()
+
+
 def test_a_cropped_window_holds_no_answer_that_is_ignored():
     """An answer that fills what is ignored would make the window the whole image."""
     truth, a, b = volumes(shape=(1, 200, 200))

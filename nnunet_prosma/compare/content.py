@@ -33,8 +33,10 @@ def sections(analysis: Analysis) -> Iterator[Section]:
     if analysis.table.repeated:
         yield trainings(analysis)
     yield empty_masks(analysis)
-    yield folds(analysis)
-    yield cost_section(analysis.costs)
+    if len(analysis.loaded.folds) > 1:
+        yield folds(analysis)
+    if any(cost.epochs or cost.parameters for cost in analysis.costs):
+        yield cost_section(analysis.costs)
     yield Section("Case by case", plots=("scatter", "sorted", "distribution"))
     yield method(analysis)
 
@@ -42,7 +44,8 @@ def sections(analysis: Analysis) -> Iterator[Section]:
 def fairness(analysis: Analysis) -> Section:
     findings = ordered(analysis.loaded.findings)
     silent = [r.name for r in analysis.loaded.runs if not all("nnunet_version" in f.debug for f in r.folds.values())]
-    text = [f"The version of nnU-Net is not recorded for {', '.join(silent)}."] if silent else []
+    told = any(f.kind == "origin" for f in findings)  # that nothing is known of how the predictions were made
+    text = [f"The version of nnU-Net is not recorded for {', '.join(silent)}."] if silent and not told else []
     if not findings:
         text.insert(0, "Nothing that nnU-Net records about these runs differs but the trainer.")
     elif any(f.allowed for f in findings):

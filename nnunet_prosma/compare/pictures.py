@@ -30,6 +30,8 @@ from nnunet_prosma.report.shade import in_colour, shaded
 
 MARGIN = 0.25
 """Share of the size of what is segmented, on each side of it."""
+SHORT = 11
+"""Letters of a label of which three fit beside each other."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +155,14 @@ def render(
     present = [key for key in keys if any(np.isin(cut, parts_of(key)).any() for cut in cuts)]
     with matplotlib.rc_context(STYLE):
         entries = legend_entries(present, labels, bool(ignored.any()))
-        lines = (len(entries) + 2) // 3
-        page = figure(4.3 * min(2.0, max(0.5, view.aspect * shape[0] / shape[1])) + 0.5 + 0.22 * lines)
-        for index, title in enumerate(titles):
+        across = 2 if any(len(str(entry.get_label())) > SHORT for entry in entries) else 3
+        lines = -(-len(entries) // across)
+        above = [fill(shorten(title, 44), 22) for title in titles]  # trainers have long names without a space
+        lines += max(title.count("\n") for title in above)
+        page = figure(4.3 * min(2.0, max(0.5, view.aspect * shape[0] / shape[1])) + 0.6 + 0.22 * lines)
+        for index, title in enumerate(above):
             axes = page.add_subplot(2, 2, index + 1)
-            axes.set_title(fill(shorten(title, 44), 22), loc="left")  # trainers have long names without a space
+            axes.set_title(title, loc="left")
             axes.set(xticks=[], yticks=[])
             shown = painted(grey, cuts[index - 1] if index else np.zeros(shape), keys)
             axes.imshow(shown, aspect=view.aspect, interpolation="nearest")
@@ -165,7 +170,7 @@ def render(
                 hatch(axes, ignored)
             edge_letters(axes, view.letters)
         if entries:
-            page.legend(handles=entries, loc="outside lower left", ncols=min(3, len(entries)), frameon=False)
+            page.legend(handles=entries, loc="outside lower left", ncols=min(across, len(entries)), frameon=False)
         file = io.BytesIO()
         page.savefig(file, format="png", dpi=110)
     return file.getvalue()

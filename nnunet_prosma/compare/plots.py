@@ -93,7 +93,7 @@ def scatter(axes: Axes, row: PairedRow, limits: tuple[float, float]) -> None:
     if out.any():
         axes.scatter(a[out], b[out], s=22, marker="D", color=COLOURS[1], linewidths=0, zorder=3, clip_on=False)
     axes.set(xlim=limits, ylim=limits, aspect="equal")
-    axes.set_title(f"{shorten(row.label)} ({row.n})", loc="left")
+    axes.set_title(f"{shorten(row.label, 16)} ({row.n})", loc="left")
     axes.locator_params(nbins=4)
 
 
@@ -110,7 +110,7 @@ def sorted_differences(axes: Axes, row: PairedRow, limits: tuple[float, float]) 
     axes.scatter(x[out], d[out].clip(*limits), s=22, marker="D", color=WORSE, linewidths=0, zorder=3, clip_on=False)
     axes.axhline(0, color=INK, lw=0.8)
     axes.set_ylim(limits)
-    axes.set_title(f"{shorten(row.label)} ({row.n})", loc="left")
+    axes.set_title(f"{shorten(row.label, 16)} ({row.n})", loc="left")
     axes.set_xticks([])
     axes.locator_params(axis="y", nbins=4)
 
