@@ -6,7 +6,8 @@ from nnunet_prosma.compare.columns import MEAN
 from nnunet_prosma.compare.paired import MeanAndDeviation, PairedRow
 from nnunet_prosma.compare.section import LONG, Section, Table
 from nnunet_prosma.compare.table import Metric
-from nnunet_prosma.compare.verdict import number, p_digits, percent
+from nnunet_prosma.compare.verdict import number, percent
+from nnunet_prosma.statistics.p_values import p_value
 from nnunet_prosma.statistics.studentised import LEVEL, MINIMUM, Interval
 
 BEHIND = "behind by"
@@ -117,9 +118,3 @@ def _difference(value: float | None, interval: Interval | None, row: PairedRow) 
         return f"{centre} ({f'no interval: {row.units} < {MINIMUM}' if row.units < MINIMUM else 'too few differ'})"
     low, high = (number(v, row, True).removesuffix(row.metric.unit).strip() for v in (interval.low, interval.high))
     return f"{centre} [{low}, {high}]"
-
-
-def p_value(p: float | None) -> str:
-    if p is None:
-        return "–"
-    return "< 0.001" if p < 0.001 else p_digits(p)

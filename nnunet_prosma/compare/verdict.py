@@ -7,9 +7,9 @@ from typing import Literal
 
 from nnunet_prosma.compare.columns import MEAN
 from nnunet_prosma.compare.paired import PairedRow
-from nnunet_prosma.statistics.studentised import LEVEL, MINIMUM
+from nnunet_prosma.statistics.p_values import ALPHA, said
+from nnunet_prosma.statistics.studentised import MINIMUM
 
-ALPHA = round(1 - LEVEL, 12)
 NARROW = 30
 """Below so many cases rare large differences can be missed altogether, and then the interval is too narrow."""
 CAVEAT = (
@@ -151,12 +151,7 @@ def percent(level: float) -> str:
 def p_text(row: PairedRow) -> str:
     if row.test.corrected is None:
         return row.test.reason
-    return "p < 0.001" if row.test.corrected < 0.001 else f"p = {p_digits(row.test.corrected)}"
-
-
-def p_digits(p: float) -> str:
-    """Three digits, and a fourth where three would hide on which side of 5 % it lies."""
-    return f"{p:.4f}" if round(p, 3) == ALPHA and p != ALPHA else f"{p:.3f}"
+    return said(row.test.corrected)
 
 
 def number(value: float | None, row: PairedRow, signed: bool = False) -> str:

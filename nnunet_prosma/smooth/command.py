@@ -132,13 +132,15 @@ def volumes_of(given: Sequence[str], labels: Mapping[str, str]) -> dict[str, tup
 
 def report(fitted: "Fitted", labels: Mapping[str, str]) -> str:
     """What the held-out folds say, and what is applied."""
+    from nnunet_prosma.statistics.p_values import said
+
     lines = [f"Mean Dice over {fitted.cases} cases, each judged by what the other folds chose:"]
     if fitted.left_out:
         lines.append(f"Left out of all of it, since they cannot be read: {few(fitted.left_out)}")
     lines.append(f"  {'as nnU-Net predicts':<38}{fitted.judged[0].before:.4f}")
     for judged in fitted.judged:
         interval = "no interval" if judged.interval is None else "{:+.4f} to {:+.4f}".format(*judged.interval)
-        p = "no p" if judged.p is None else f"p = {judged.p:.3f}"
+        p = "no p" if judged.p is None else said(judged.p)
         gain = judged.after - judged.before
         lines.append(f"  {judged.name:<38}{judged.after:.4f}  {gain:+.4f} ({interval}, {p})")
     lines.append("Chosen on all folds:")

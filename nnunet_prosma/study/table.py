@@ -10,6 +10,7 @@ from typing import Any
 
 from nnunet_prosma.files import read_json, write_text
 from nnunet_prosma.statistics.overlap import POOLINGS, Score, scores_of
+from nnunet_prosma.statistics.p_values import p_value
 from nnunet_prosma.study.collected import counts
 from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run
@@ -147,12 +148,11 @@ def difference(row: Mapping[str, Any]) -> list[str]:
     interval = row["mean_interval"]
     shown = f"{100 * interval['low']:+.2f} to {100 * interval['high']:+.2f}" if interval else "–"
     value = row["mean_difference"]
-    p = row["p_corrected"]
     return [
         str(row["n"]),
         "–" if value is None else f"{100 * value:+.2f}",
         shown,
-        "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
+        p_value(row["p_corrected"]),
     ]
 
 
