@@ -150,6 +150,7 @@ STUDIES = [
     ("title: !!python/object/apply:os.system [ls]", "cannot be read as YAML: could not determine a constructor"),
     ("title: " + "9" * 5000, "cannot be read as YAML: Exceeds the limit"),
     ("[" * 5000, "nested too deeply"),
+    ('title: "\\ud800"', "cannot be read as YAML: .*surrogates not allowed"),
     ("title: t\narms: &a [*a]", "arm 1 must hold settings"),
     ("title: t\n2: 3", "unknown setting 2"),
 ]

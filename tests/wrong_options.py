@@ -109,6 +109,7 @@ OPTIONS = [
     (USES["study"] + " --collect {home}/collected", "no training of this study is finished"),
     (USES["study"] + " --no-training", "no training of this study is finished"),
     (USES["study"], "holds no preprocessed data; make it first"),
+    (USES["study"] + """ --slurm --sbatch '"' """, "--sbatch must be options as a shell takes them, got '\"'"),
     (USES["study"] + " --jobs 0", "--jobs must be at least 1, got 0"),
     (USES["study"] + " --run nowhere", "nowhere"),
     (USES["study"] + " -o {home}/file", "file"),

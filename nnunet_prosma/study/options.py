@@ -1,6 +1,7 @@
 """The arguments of nnunet-prosma study."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,6 +71,10 @@ def check(options: argparse.Namespace) -> None:
         raise InputError(f"--checkpoint-every must be minutes from 0 on, got {options.checkpoint_every:g}")
     if options.slurm and (options.gpus or options.jobs or options.run):
         raise InputError("--slurm leaves machines and GPUs to Slurm: leave out --gpus, --jobs and --run")
+    try:
+        shlex.split(options.sbatch)
+    except ValueError as error:
+        raise InputError(f"--sbatch must be options as a shell takes them, got {options.sbatch!r} ({error})") from None
     if options.json and not options.status:
         raise InputError("--json goes with --status")
     if options.run and (len(options.gpus or []) > options.num_gpus or (options.jobs or 1) > 1):

@@ -1,6 +1,6 @@
 """What a study file says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,25 @@ def _content(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text())
+        for text in _texts(content, set()):
+            text.encode()  # half of a surrogate pair is no text
+        return content
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error)
     except (AttributeError, KeyError) as error:  # of yaml's, where a value is not what its !!tag says
         reason = f"a value is not of the type that its tag says ({error})"
     raise InputError(f"{path} cannot be read as YAML: {' '.join(reason.split())}")
+
+
+def _texts(content: Any, seen: set[int]) -> Iterator[str]:
+    """All text in what YAML holds, which may lead back to itself."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict | list) and id(content) not in seen:
+        seen.add(id(content))
+        for part in [*content, *content.values()] if isinstance(content, dict) else content:
+            yield from _texts(part, seen)
 
 
 def _checked(content: Any, kind: type, where: str) -> dict[str, Any]:
