@@ -42,29 +42,29 @@ class nnUNetTrainer_120x100(nnUNetTrainer_15x100):
     epochs = 120
 
 
-class nnUNetTrainerAgain_60x100(nnUNetTrainer_60x100):
+class nnUNetTrainerAgain_30x100(nnUNetTrainer_30x100):
     """Vanilla once more: what it differs by from vanilla is noise."""
 
 
-class nnUNetTrainerProSMA_60x100(nnUNetTrainerProSMA, nnUNetTrainer_60x100):
+class nnUNetTrainerProSMA_30x100(nnUNetTrainerProSMA, nnUNetTrainer_30x100):
     pass
 
 
-class nnUNetTrainerProSMA_residual_60x100(nnUNetTrainerProSMA_residual, nnUNetTrainer_60x100):
+class nnUNetTrainerProSMA_residual_30x100(nnUNetTrainerProSMA_residual, nnUNetTrainer_30x100):
     pass
 
 
-class nnUNetTrainerProSMA_open_60x100(nnUNetTrainerProSMA_open, nnUNetTrainer_60x100):
+class nnUNetTrainerProSMA_open_30x100(nnUNetTrainerProSMA_open, nnUNetTrainer_30x100):
     pass
 
 
-class nnUNetTrainerProSMA_openResidual_60x100(nnUNetTrainerProSMA_openResidual, nnUNetTrainer_60x100):
+class nnUNetTrainerProSMA_openResidual_30x100(nnUNetTrainerProSMA_openResidual, nnUNetTrainer_30x100):
     pass
 
 
-class nnUNetTrainerProSMA_openFast_60x100(nnUNetTrainerProSMA_openFast, nnUNetTrainer_60x100):
+class nnUNetTrainerProSMA_openFast_30x100(nnUNetTrainerProSMA_openFast, nnUNetTrainer_30x100):
     pass
 
 
-class nnUNetTrainerProSMA_coarse3_60x100(nnUNetTrainerProSMA_coarse3, nnUNetTrainer_60x100):
+class nnUNetTrainerProSMA_coarse3_30x100(nnUNetTrainerProSMA_coarse3, nnUNetTrainer_30x100):
     pass
