@@ -140,7 +140,7 @@ def test_what_a_fold_is_judged_by_was_chosen_without_it(home):
     folder = home(noise=1.0)
     trained = read_trained(folder)
     truths = folder.parents[2] / "preprocessed" / "Dataset009_Toy" / "gt_segmentations"
-    members = module.members_of(trained, FOLDS, truths)
+    members, _ = module.members_of(trained, FOLDS, truths)
     search = module.Search(lams=(1.0,), sigmas_mm=(1.5,))
     before = module.fit(trained, members, search).by_fold
     for member in members:  # fold 2's truth becomes one that smoothing can only spoil
@@ -259,6 +259,19 @@ def test_fit_names_cases_that_cannot_be_read_and_gives_what_it_gives_without_the
     assert without["evidence"].pop("left_out") == []
     assert bad == without
     assert "over 8 cases" in expected
+
+
+def test_a_case_of_several_folds_counts_in_the_first(home, tmp_path, capsys):
+    """Splits may overlap, as the paper's do: a case must not be judged by what was chosen on it."""
+    folder, quick = home(noise=1.0), [*FIT, "--lam", "1", "--sigma", "1.5"]
+    _, before, _ = _run(capsys, *quick, "-o", tmp_path / "apart.json")
+    assert "Several" not in before
+    for file in (folder / "fold_0" / "validation").glob("case_00.*"):
+        shutil.copy(file, folder / "fold_1" / "validation")
+    status, said, err = _run(capsys, *quick, "-o", tmp_path / "twice.json")
+    assert (status, err) == (0, "")
+    assert "Several of these folds validated 1 case (case_00): each counts in the first of them." in said
+    assert (tmp_path / "twice.json").read_text() == (tmp_path / "apart.json").read_text()
 
 
 def test_without_two_folds_that_can_be_read_nothing_is_fitted(home, tmp_path, capsys):

@@ -84,9 +84,11 @@ def run_fit(options: argparse.Namespace) -> int:
     trained = read_trained(results_folder(options.d, options.tr, options.p, options.c))
     labels = names_of(trained.labels)
     search = Search(options.lam or LAMS, options.sigma, volumes_of(options.volume, labels), options.eps)
-    members = members_of(trained, options.f, preprocessed_folder(options.d) / "gt_segmentations")
+    members, again = members_of(trained, options.f, preprocessed_folder(options.d) / "gt_segmentations")
     fitted = fit(trained, members, search, workers=options.np, seed=options.seed)
     write_smoothing(options.o, fitted.smoothing)
+    if again:
+        print(f"Several of these folds validated {few(sorted(again))}: each counts in the first of them.")
     print(report(fitted, labels))
     print(f"{options.o} written")
     for name, why in fitted.left_out.items():

@@ -101,15 +101,21 @@ class Fitted:
     """Cases that cannot be read, and what is wrong with each."""
 
 
-def members_of(trained: TrainedFolder, folds: Sequence[str], truths: Path) -> list[Member]:
-    """The cases of these folds with their probabilities, which nnU-Net saves where it is trained with --npz."""
-    ending, found = trained.file_ending, list[Member]()
+def members_of(trained: TrainedFolder, folds: Sequence[str], truths: Path) -> tuple[list[Member], set[str]]:
+    """The cases of these folds with their probabilities, which nnU-Net saves where it is trained with --npz.
+
+    And those that several folds validated: such a case counts in the first alone, or it would be judged by what was
+    chosen on it.
+    """
+    ending, found, again = trained.file_ending, dict[str, Member](), set[str]()
     for fold in folds:
         if fold not in trained.folds:
             raise InputError(f"{trained.folder} has no fold_{fold}; it has {', '.join(trained.folds)}: choose with -f")
         folder = trained.folds[fold].validation
-        found += [Member(name, fold, folder, truths / f"{name}{ending}") for name in soft_cases(folder, ending)]
-    return found
+        for name in soft_cases(folder, ending):
+            if found.setdefault(name, Member(name, fold, folder, truths / f"{name}{ending}")).fold != fold:
+                again.add(name)
+    return [*found.values()], again
 
 
 def fit(
