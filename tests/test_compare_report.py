@@ -160,3 +160,16 @@ def test_the_browser_would_have_seen_an_error_and_an_overflow(tmp_path):
         assert browser.overflowing()
         browser.ask("1")
     assert any("seen" in problem for problem in browser.problems)
+
+
+def test_no_interval_of_a_bounded_metric_leaves_what_its_mean_can_be(tmp_path):
+    """Eight cases lost whole and two hardly: a studentised interval of so few is wider than a Dice can differ."""
+    lost = [0.80 + n / 100 for n in range(8)] + [0.02, 0.04]
+    for trainer, dice in (("nnUNetTrainer", lost), ("nnUNetTrainerProSMA", [0.0] * 10)):
+        cases = {f"case{n}": {1: counts(value), 2: counts(value)} for n, value in enumerate(dice)}
+        write_run(tmp_path, trainer, {"0": cases})
+    folders = [str(tmp_path / f"{name}__nnUNetPlans__3d_fullres") for name in ("nnUNetTrainer", "nnUNetTrainerProSMA")]
+    main(["compare", "--folders", *folders, "-o", str(tmp_path / "report"), "--tables-only"])
+    rows = json.loads((tmp_path / "report" / "summary.json").read_text())["statistics"]
+    (interval,) = (r["mean_interval"] for r in rows if (r["metric"], r["role"]) == ("dice", "primary"))
+    assert (interval["low"], interval["high"]) == (-1.0, 1.0)

@@ -1,6 +1,6 @@
 """The paired statistics of a run against the baseline: a row for each metric and label, and one for their mean."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -118,7 +118,7 @@ def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -
         by_run=(mean_and_deviation(column.values[0]), mean_and_deviation(column.values[1])) if some else None,
         mean_difference=float(np.mean(d)) if some else None,
         median_difference=float(np.median(d)) if some else None,
-        mean_interval=inference.interval,
+        mean_interval=within(inference.interval, metric.largest),
         median_interval=median_interval(d) if clusters is None else None,
         error=inference.crossed.error if inference.crossed else standard_error(d, units),
         test=inference.test,
@@ -131,6 +131,13 @@ def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -
         worse=int((better < -metric.worse_by).sum()),
         folds=fold_means(table, column),
     )
+
+
+def within(interval: Interval | None, largest: float) -> Interval | None:
+    """The part of the interval that the mean of such differences can lie in."""
+    if interval is None:
+        return None
+    return replace(interval, low=max(interval.low, -largest), high=min(interval.high, largest))
 
 
 def mean_and_deviation(values: np.ndarray) -> MeanAndDeviation:

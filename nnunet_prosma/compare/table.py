@@ -1,5 +1,6 @@
 """Every value of every case, label and run in arrays; nothing here grows with the size of the images."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,14 +20,16 @@ class Metric:
     unit: str
     worse_by: float
     digits: int
+    largest: float = math.inf
+    """The largest value it can have: no difference is larger. Its smallest is 0."""
 
 
 def known_metrics(unit: str) -> dict[str, Metric]:
     """unit: of distances, mm, or px for images without a spacing."""
     return {
-        "dice": Metric("dice", "Dice", 1, "", 0.05, 3),
-        "iou": Metric("iou", "IoU", 1, "", 0.05, 3),
-        "nsd": Metric("nsd", "normalised surface distance", 1, "", 0.05, 3),
+        "dice": Metric("dice", "Dice", 1, "", 0.05, 3, largest=1.0),
+        "iou": Metric("iou", "IoU", 1, "", 0.05, 3, largest=1.0),
+        "nsd": Metric("nsd", "normalised surface distance", 1, "", 0.05, 3, largest=1.0),
         "hd95": Metric("hd95", "95 % Hausdorff distance", -1, unit, 5.0, 2),
         "volume": Metric("volume", "volume error", -1, "%", 10.0, 1),
     }
