@@ -37,14 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, *rest = [rest[0], "--help"] if rest else ["--help"]
     said = f"nnunet-prosma {name}" if name in SUBCOMMANDS else "nnunet-prosma"
     try:
-        status = dispatch(name, rest)
+        try:
+            status = dispatch(name, rest)
+        except SystemExit:  # argparse's, which has told what it was asked for
+            sys.stdout.flush()
+            raise
         sys.stdout.flush()
         return status
     except InputError as error:
         sentence = str(error)
     except BrokenPipeError:
         sentence = "what reads its output ended before it was all written"
-        stop_writing()
     except OSError as error:
         sentence = of_system(error)
     except RecursionError:
@@ -55,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{said}: stopped", file=sys.stderr)
         return 130
     print(f"{said}: {shortened(sentence)}", file=sys.stderr)
+    empty_stdout()
     return 2
 
 
@@ -80,9 +84,12 @@ def shortened(sentence: str) -> str:
     return re.sub(r"(\S{200})\S{1000,}", r"\1...", sentence)
 
 
-def stop_writing() -> None:
-    """Nothing more can be written to stdout, and Python must not try again as it ends."""
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until Python ends
+def empty_stdout() -> None:
+    """What cannot be written goes nowhere: as Python ends it would try again, and end with a status of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported: its
 # another process has turn in circles. (OMP_THREAD_LIMIT would let oneDNN wait for threads that never come.)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.pop("PYTHONUNBUFFERED", None)  # what a user has not: buffers are as theirs
+
 import fcntl
 import shutil
 

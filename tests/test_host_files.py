@@ -131,7 +131,7 @@ def test_every_stand_in_is_listed_with_what_it_stands_for():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize("words", [["--help"], ["doctor"]])
+@pytest.mark.parametrize("words", [["--help"], ["compare", "--help"], ["doctor"]])
 def test_a_full_disk_is_one_sentence(words):
     with open("/dev/full", "w") as full:
         done = subprocess.run([COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True)

@@ -1,11 +1,15 @@
-"""Regions, an ignore label and a cascade, through nnU-Net's real commands."""
+"""Regions, an ignore label and a cascade, smoothed too, through nnU-Net's real commands."""
 
 import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from datasets import write_dataset
 from workspace import losses, planning, training
+
+from nnunet_prosma.smooth.dynamics import Prior
+from nnunet_prosma.smooth.settings import Smoothing, write_smoothing
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +41,7 @@ def test_an_ignore_label_is_ignored(workspace):
         assert saved["probabilities"].shape[0] == 3  # no output for the ignored label
 
 
-def test_a_cascade_trains_and_predicts(workspace):
+def test_a_cascade_trains_predicts_and_is_smoothed(workspace):
     write_dataset(workspace.raw, "Dataset012_Cascade", cases=2, size=(24, 32, 32))
     trainer = "nnUNetTrainerProSMAShort"
     workspace.run_all(
@@ -46,13 +50,22 @@ def test_a_cascade_trains_and_predicts(workspace):
     )
     log = next(workspace.fold(trainer, "3d_cascade_fullres", "all").glob("training_log_*.txt")).read_text()
     assert "Gates on" in log
-    coarse, fine = workspace.path / "coarse", workspace.path / "fine"
-    named = ("-d", 12, "-tr", trainer, "-f", "all", "-i", workspace.raw / "Dataset012_Cascade" / "imagesTs")
+    coarse, fine, smoothed = (workspace.path / name for name in ("coarse", "fine", "smoothed"))
+    images = ("-i", workspace.raw / "Dataset012_Cascade" / "imagesTs")
+    named = ("nnUNetv2_predict", "-d", 12, "-tr", trainer, "-f", "all", *images)
     predict = (*named, "-device", "cpu", "-npp", 0, "-nps", 0, "--disable_tta")
+    settings, prior = workspace.path / "SMOOTH.json", Prior(2.0, 1.0)
+    write_smoothing(
+        settings, Smoothing({"1": "ball", "2": "core"}, {"1": prior, "2": prior}, dataset="Dataset012_Cascade")
+    )
     coarse.mkdir()
     fine.mkdir()
     workspace.run_all(
-        ("nnUNetv2_predict", *predict, "-c", "3d_lowres", "-o", coarse),
-        ("nnUNetv2_predict", *predict, "-c", "3d_cascade_fullres", "-o", fine, "-prev_stage_predictions", coarse),
+        (*predict, "-c", "3d_lowres", "-o", coarse),
+        (*predict, "-c", "3d_cascade_fullres", "-o", fine, "-prev_stage_predictions", coarse, "--save_probabilities"),
+        ("nnunet-prosma", "smooth", "apply", settings, "-i", fine, "-o", smoothed),
     )
     assert len(list(fine.glob("*.nii.gz"))) == 2
+    for file in fine.glob("*.nii.gz"):
+        before, after = (sitk.GetArrayFromImage(sitk.ReadImage(str(f))) for f in (file, smoothed / file.name))
+        assert 0 < (before != after).mean() < 0.9

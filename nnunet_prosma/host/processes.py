@@ -39,7 +39,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict(env),
+            env={"PYTHONUNBUFFERED": "1", **env},  # so that lines come as they are printed, and in their order
             start_new_session=True,
         )
         try:
