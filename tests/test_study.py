@@ -150,7 +150,7 @@ def test_a_study_is_killed_and_stopped_and_goes_on_to_its_table(workspace, monke
     counts = count_folder(second / "validation", preprocessed / "gt_segmentations", folds[0]["val"])[1]
     said = "".join(path.read_text() for path in second.glob("training_log_*.txt"))
     logged = re.findall(r"Validation IoU, pooled over each batch: ([\d.]+\d)", said)
-    assert max(map(float, logged[-2:])) == pytest.approx(scores_of(list(counts.values()), 2)["batch"].iou, abs=1e-3)
+    assert max(map(float, logged[-2:])) == pytest.approx(scores_of(list(counts.values()), 2)["batch"].iou, abs=5e-3)
 
     # what the trainer changed is in the model's plans, and nowhere else
     saved = json.loads((first.parent / "plans.json").read_text())["configurations"]["2d"]
