@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,8 @@ for command, *words in json.loads(sys.argv[1]):
     sys.argv = [command, *words]
     os.environ["nnUNet_n_proc_DA"] = "0" if command == "nnUNetv2_train" else "1"  # planning takes it for threads
     (found,) = entry_points(group="console_scripts", name=command)
-    found.load()()
+    if status := found.load()():  # nnunet-prosma's; nnU-Net's have none
+        sys.exit(status)
 """
 EXTENSION = Path(__file__).parent / "extension"
 """The tests' own short trainers, which nnU-Net is told of as a user's: by nnUNet_extTrainer."""
@@ -67,16 +68,7 @@ class Workspace:
 
     def run(self, command: str, *arguments: object, status: int | None = 0, **variables: str) -> str:
         """What the command prints, both streams; another exit status than the one expected fails the test."""
-        done = subprocess.run(
-            [self.python.with_name(command), *map(str, arguments)],
-            cwd=self.path,
-            env=self.environment() | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert status is None or done.returncode == status, f"{command} gave {done.returncode}:\n{done.stdout[-6000:]}"
-        return done.stdout
+        return self._printed([self.python.with_name(command), *map(str, arguments)], status, variables)
 
     def run_all(self, *commands: Sequence[object], **variables: str) -> str:
         """These commands one after the other in one process, where their start is not what is tested.
@@ -84,15 +76,18 @@ class Workspace:
         Their own processes are forked: spawned ones would import nnU-Net anew, as each command does.
         """
         words = [[str(word) for word in command] for command in commands]
+        return self._printed([self.python, "-c", IN_ONE_PROCESS, json.dumps(words)], 0, variables)
+
+    def _printed(self, command: Sequence[str | Path], status: int | None, variables: Mapping[str, str]) -> str:
         done = subprocess.run(
-            [self.python, "-c", IN_ONE_PROCESS, json.dumps(words)],
+            command,
             cwd=self.path,
             env=self.environment() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert done.returncode == 0, done.stdout[-6000:]
+        assert status is None or done.returncode == status, f"{command} gave {done.returncode}:\n{done.stdout[-6000:]}"
         return done.stdout
 
     def plan(self, dataset: int, *arguments: object) -> None:

@@ -16,4 +16,5 @@ def p_value(p: float | None) -> str:
 
 def said(p: float) -> str:
     """The p-value as a sentence has it: "p < 0.001", "p = 0.012"."""
-    return f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}"
+    shown = p_value(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
