@@ -12,7 +12,7 @@ import shutil
 
 import pytest
 from datasets import write_dataset
-from workspace import Workspace, training
+from workspace import Workspace, narrow, training
 
 LONGEST = (
     "test_crossvalidation.py",
@@ -50,6 +50,7 @@ def toy(tmp_path_factory) -> Workspace:
             first = Workspace(shared / "toy_being_made")
             write_dataset(first.raw, "Dataset009_Toy", cases=10)
             first.plan(9, "-c", "3d_fullres")
+            narrow(first.preprocessed / "Dataset009_Toy" / "nnUNetPlans.json")
             first.path.rename(made)
     return Workspace(shutil.copytree(made, tmp_path_factory.mktemp("toy") / "toy"))
 
@@ -61,7 +62,8 @@ def five_folds(toy) -> Workspace:
     Tests that use it stand in one file, which one process runs (--dist loadfile), so that it is trained once.
     """
     trainers = ("nnUNetTrainerShort", "nnUNetTrainerProSMAShort")
-    toy.run_all(*(training(9, "3d_fullres", fold, name, "--npz") for name in trainers for fold in range(5)))
+    trainings = [training(9, "3d_fullres", fold, name, "--npz") for name in trainers for fold in range(5)]
+    toy.run_all(*trainings, SHORT_TRAINER_EPOCHS="1")
     return toy
 
 

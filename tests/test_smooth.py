@@ -247,7 +247,7 @@ def test_fit_names_cases_that_cannot_be_read_and_gives_what_it_gives_without_the
     *lines, last = err.splitlines()
     for line, says in zip(lines, wrong.values(), strict=True):
         assert re.search(says, line), line
-    assert last.endswith("bad.json is fitted without 7 cases (case_00, case_01, case_02 and others)")
+    assert last.endswith("bad.json is fitted without 7 cases (case_00, case_01, case_02 and 4 more)")
     assert "Left out of all of it, since they cannot be read: 7 cases (case_00" in out
     for name in wrong:
         for file in folder.glob(f"fold_*/validation/{name}.n*"):

@@ -132,7 +132,7 @@ def test_what_the_system_says_of_a_folders_copy_and_of_a_full_disk_is_one_senten
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert of_system(caught.value) == f"{tmp_path / 'out'} cannot be read or written: No space left on device"
     copied = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'"), ("c", "d", "the same")])
-    assert of_system(copied) == "a folder cannot be copied: [Errno 28] No space left on device: 'b' (and 1 more)"
+    assert of_system(copied) == "a folder cannot be copied: [Errno 28] No space left on device: 'b' and 1 more"
 
 
 PROCESSES = [name for name in WRONG if not name.startswith(("warm-start: checkpoint", "inspect: plans"))][::17][:15]

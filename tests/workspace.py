@@ -110,6 +110,16 @@ def losses(fold: Path) -> list[float]:
     return [float(value) for value in re.findall(r"train_loss (\S+)", log)]
 
 
+def narrow(plans_file: Path) -> None:
+    """Half the channels, as a user would edit the plans: what is tested is seldom a network's strength."""
+    plans = json.loads(plans_file.read_text())
+    for configuration in plans["configurations"].values():
+        if "architecture" in configuration:
+            arguments = configuration["architecture"]["arch_kwargs"]
+            arguments["features_per_stage"] = [features // 2 for features in arguments["features_per_stage"]]
+    plans_file.write_text(json.dumps(plans))
+
+
 def planning(dataset: int, *arguments: object) -> list[object]:
     return ["nnUNetv2_plan_and_preprocess", "-d", dataset, "-np", 1, "-npfp", 1, "--no_pbar", *arguments]
 

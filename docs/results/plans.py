@@ -1,4 +1,7 @@
-"""Smaller plans for docs/results.md: python plans.py kvasir|kvasir-half|hippocampus PREPROCESSED_FOLDER"""
+"""Smaller plans for docs/results.md and docs/protocol.md.
+
+python plans.py kvasir|kvasir-half|hippocampus|half-size PREPROCESSED_FOLDER
+"""
 
 import json
 import sys
@@ -22,7 +25,21 @@ if which == "kvasir":
     plans["configurations"]["2d"].update(patch_size=[64, 64], batch_size=8, architecture=P_UNET)
 else:
     plans["plans_name"] = "halfPlans"
-    for name, batch_size in {"kvasir-half": {"2d": 8}, "hippocampus": {"2d": 8, "3d_fullres": 2}}[which].items():
+    if which == "half-size":  # twice the spacing, so that nnU-Net resamples; a stage less
+        planned = plans["configurations"]["2d"]
+        planned["data_identifier"] = "halfPlans_2d"
+        planned["spacing"] = [2 * spacing for spacing in planned["spacing"]]
+        for size in ("patch_size", "median_image_size_in_voxels"):
+            planned[size] = [length // 2 for length in planned[size]]
+        kwargs = planned["architecture"]["arch_kwargs"]
+        kwargs["n_stages"] -= 1
+        for stages in ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_conv_per_stage_decoder"):
+            kwargs[stages] = kwargs[stages][:-1]
+    for name, batch_size in {
+        "kvasir-half": {"2d": 8},
+        "hippocampus": {"2d": 8, "3d_fullres": 2},
+        "half-size": {"2d": 8},
+    }[which].items():
         configuration = plans["configurations"][name]
         kwargs = configuration["architecture"]["arch_kwargs"]
         kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nnunet_prosma.compare.summaries import ComparedCase
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.errors import InputError, first_of
 from nnunet_prosma.host.labels import LabelKey
 
 
@@ -79,9 +79,8 @@ def lacking(
 
 
 def some(cases: Sequence[str], shown: int = 5) -> str:
-    """Cases by name, not more than a reader wants."""
-    rest = f" and {len(cases) - shown} more" if len(cases) > shown else ""
-    return f"{'the case' if len(cases) == 1 else f'{len(cases)} cases:'} {', '.join(cases[:shown])}{rest}"
+    """How many cases, and the first of them by name."""
+    return f"{'the case' if len(cases) == 1 else f'{len(cases)} cases:'} {first_of(cases, shown)}"
 
 
 def _truth(case: ComparedCase, other: ComparedCase) -> dict[LabelKey, float]:

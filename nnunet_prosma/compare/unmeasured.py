@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnunet_prosma.compare.fairness import Finding, some
+from nnunet_prosma.compare.fairness import Finding
+from nnunet_prosma.errors import first_of
 
 if TYPE_CHECKING:
     from nnunet_prosma.compare.analysis import Loaded
@@ -45,6 +46,5 @@ def sentence(loaded: "Loaded") -> str:
         return ""
     total = len(left_out) + len(loaded.table.cases)
     are = "is" if len(left_out) == 1 else "are"
-    return f"{len(left_out)} of {total} cases {are} left out for all runs, since a file could not be measured: " + (
-        f"{some(sorted(left_out)).split(': ')[-1].removeprefix('the case ')}."
-    )
+    named = first_of(sorted(left_out), 5)
+    return f"{len(left_out)} of {total} cases {are} left out for all runs, since a file could not be measured: {named}."

@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.errors import InputError, first_of
 
 
 def cases_in(folder: Path, ending: str) -> dict[str, list[str]]:
@@ -21,10 +21,9 @@ def cases_in(folder: Path, ending: str) -> dict[str, list[str]]:
         if found := re.fullmatch(r"(.+)_(\d{4})", path.name.removesuffix(ending), re.ASCII):
             highest[found[1]] = max(int(found[2]), highest.get(found[1], 0))
         else:
-            others.append(path)
+            others.append(str(path))
     if not highest:
         raise InputError(f"{folder} holds no image: their names must be CASE_0000{ending}, as for nnUNetv2_predict")
     if others:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        print(f"passed over: {others[0]}{more}, since images are named CASE_0000{ending}", file=sys.stderr)
+        print(f"passed over: {first_of(others)}, since images are named CASE_0000{ending}", file=sys.stderr)
     return {name: [str(folder / f"{name}_{c:04d}{ending}") for c in range(n + 1)] for name, n in highest.items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunet_prosma.errors import InputError
+from nnunet_prosma.errors import InputError, first_of
 from nnunet_prosma.host.images import read_segmentation
 
 
@@ -39,8 +39,8 @@ def pairs_of(
     for folder in (predictions, truth):
         missing = [name for name in names if not (folder / f"{name}{ending}").is_file()]
         if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise InputError(f"{folder} has no {missing[0]}{ending}{more}; each case needs a prediction and its truth")
+            files = first_of([f"{name}{ending}" for name in missing])
+            raise InputError(f"{folder} has no {files}; each case needs a prediction and its truth")
     reader = determine_reader_writer_from_file_ending(ending, verbose=False)()
 
     def read(name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.arguments import add_quiet, command_parser, number_above, whole, with_examples
-from nnunet_prosma.errors import IncompleteError, InputError
+from nnunet_prosma.errors import IncompleteError, InputError, first_of
 from nnunet_prosma.subcommands import SUBCOMMANDS
 
 if TYPE_CHECKING:
@@ -113,9 +113,8 @@ def run_apply(options: argparse.Namespace) -> int:
 
 
 def few(names: Collection[str]) -> str:
-    """5 cases (a, b, c and others)."""
-    more = " and others" * (len(names) > 3)
-    return f"{len(names)} case{'s' * (len(names) > 1)} ({', '.join(list(names)[:3])}{more})"
+    """5 cases (a, b, c and 2 more)."""
+    return f"{len(names)} case{'s' * (len(names) > 1)} ({first_of(list(names), 3)})"
 
 
 def volumes_of(given: Sequence[str], labels: Mapping[str, str]) -> dict[str, tuple[float, float]]:

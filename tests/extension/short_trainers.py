@@ -37,6 +37,7 @@ class _Short(nnUNetTrainer):
         self.num_iterations_per_epoch = 6
         self.num_val_iterations_per_epoch = 2
         self.save_every = int(os.environ.get("SHORT_TRAINER_SAVES_EVERY", "1"))
+        self.logger.plot_progress_png = lambda folder: None  # takes longer than the epoch
 
     def on_epoch_start(self):
         super().on_epoch_start()
