@@ -190,6 +190,12 @@ def advice(trainer: dict[str, Any]) -> str:
             f"Python's start-up file was not read (an editable install or pip install --target has none): "
             f"export {VARIABLE}=$(nnunet-prosma trainer-path)"
         )
+    if "torchvision" in trainer.get("error", ""):
+        return (
+            "torch and torchvision, which nnU-Net's networks import, are not of one build: pip install "
+            "--force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu (or the index of "
+            "your CUDA)"
+        )
     return "nnU-Net's search failed: mend what the error names, often another module in a directory of the list"
 
 

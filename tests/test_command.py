@@ -180,6 +180,14 @@ def test_doctor_tells_when_the_registration_is_switched_off():
     assert out.splitlines()[-1] == "The registration is switched off: unset NNUNET_PROSMA_REGISTER"
 
 
+def test_doctor_tells_how_to_mend_a_torchvision_of_another_build_than_torch(tmp_path):
+    (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    status, out, _ = run("doctor", PYTHONPATH=str(tmp_path))  # nnU-Net's networks import timm, which imports it
+    assert status == 1
+    assert "RuntimeError: operator torchvision::nms does not exist" in out
+    assert "pip install --force-reinstall torch torchvision --index-url" in out.splitlines()[-1]
+
+
 def test_doctor_tells_when_another_trainer_directory_breaks_the_search(tmp_path):
     (tmp_path / "broken.py").write_text("import no_such_module\n")
     status, out, _ = run("doctor", nnUNet_extTrainer=str(tmp_path))

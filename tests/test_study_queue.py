@@ -275,7 +275,7 @@ def test_repeats_train_two_at_once_in_results_folders_of_their_own(toy):
     before = splits.read_text() if splits.exists() else None
     splits.unlink(missing_ok=True)
     words = ("study", "repeats.yaml", "-o", "repeated", "-device", "cpu")
-    said = toy.run("nnunet-prosma", *words, "--jobs", 2)
+    said = toy.run("nnunet-prosma", *words, "--jobs", 2, SHORT_TRAINER_EPOCHS="1")
     assert f"{splits} is written: nnU-Net's own five folds" in said
     assert before in (None, splits.read_text())
     assert "[4/4] fold 1, repeat 2, with (nnUNetTrainerProSMAShort): to train" in said

@@ -51,8 +51,8 @@ def test_trained_on_all_cases_the_log_names_the_gates_and_validation_can_be_repe
     for text in (printed, log):
         start = text.split("Epoch 0")[0]
         assert "Gates on 2 skips, GateConfig(kind='prosma'" in start
-        assert "gates.0: stride 2x2x2, 64 channels, 32 latent, 12,017 parameters" in start
-        assert "gates.1: stride 1x1x1, 32 channels, 16 latent, 3,705 parameters" in start
+        assert "gates.0: stride 2x2x2, 32 channels, 16 latent, 3,705 parameters" in start
+        assert "gates.1: stride 1x1x1, 16 channels, 8 latent, 1,409 parameters" in start
 
     debug = json.loads((toy.fold("nnUNetTrainerProSMAShort", fold="all") / "debug.json").read_text())
     assert debug["nnunet_version"] == version("nnunetv2")
@@ -86,7 +86,7 @@ def test_plans_that_name_the_gated_class_train_with_nnunets_own_trainer(toy):
         held = {key.split(".")[3] for key in weights if key.startswith("decoder.gates.0.")}
         shared = {"skip_proj", "signal_proj", "branches", "fuse", "theta", "psi"}
         assert held == (shared | {"mlp"} if trainer == "nnUNetTrainerShort" else shared)
-        assert weights["decoder.gates.0.fuse.weight"].shape[1] == 2 * 32
+        assert weights["decoder.gates.0.fuse.weight"].shape[1] == 2 * 16
         assert 0 < torch.nn.functional.softplus(weights["decoder.gates.0.theta"]).mean() < 0.3
     assert json.loads((folder / "gatedPlans.json").read_text()) == plans
 

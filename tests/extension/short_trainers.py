@@ -37,7 +37,8 @@ class _Short(nnUNetTrainer):
         self.num_iterations_per_epoch = 6
         self.num_val_iterations_per_epoch = 2
         self.save_every = int(os.environ.get("SHORT_TRAINER_SAVES_EVERY", "1"))
-        self.logger.plot_progress_png = lambda folder: None  # takes longer than the epoch
+        # drawn, nnU-Net's picture takes longer than the epoch; that there is one is asked for by its export to a zip
+        self.logger.plot_progress_png = lambda folder: Path(folder, "progress.png").touch()
 
     def on_epoch_start(self):
         super().on_epoch_start()
