@@ -56,6 +56,7 @@ def main() -> None:
             run("nnunet-prosma", "compare", *folders, "-o", str(report), env=env, cwd=demo, accept=(0, 1))
         gate_figure(demo, demo / raw, seen)
         inspected(work.absolute() / "page")
+        records_of_starts(work.absolute() / "starts")
         shutil.copyfile(demo / "demo.png", HERE / "demo.png")
         screenshot(report / "report.html", HERE / "compare.png", 1200, 1150)
     for path in sorted(HERE.glob("*.png")):
@@ -73,6 +74,15 @@ def inspected(work: Path) -> None:
     env = os.environ | {"nnUNet_extTrainer": str(HERE.parents[1] / tests / "extension")}
     run("nnunet-prosma", *words, "-i", str(work / "images"), "-o", str(work / "seen"), env=env, cwd=HERE.parents[1])
     screenshot(work / "seen" / "index.html", HERE / "inspect.png", 1000, 1000)
+
+
+def records_of_starts(work: Path) -> None:
+    """starts.png: what the gates of docs/results.md came to, by how they start."""
+    records = HERE.parent / "results" / "screening64"
+    folders = [str(records / name) for name in ("the-papers-start", "open", "residual", "open-and-residual")]
+    run("nnunet-prosma", "inspect", "--training", *folders, "-o", str(work))
+    picture = Image.open(work / "gates.png").convert("RGB")
+    picture.resize((1680, picture.height * 1680 // picture.width), Image.Resampling.LANCZOS).save(HERE / "starts.png")
 
 
 def run(
