@@ -47,6 +47,7 @@ def test_a_cascade_trains_predicts_and_is_smoothed(workspace):
     workspace.run_all(
         planning(12, "-c", "3d_fullres", "3d_lowres", "-gpu_memory_target", "0.01"),
         *(training(12, stage, "all", trainer) for stage in ("3d_lowres", "3d_cascade_fullres")),
+        SHORT_TRAINER_EPOCHS="1",
     )
     log = next(workspace.fold(trainer, "3d_cascade_fullres", "all").glob("training_log_*.txt")).read_text()
     assert "Gates on" in log

@@ -40,6 +40,13 @@ class _Short(nnUNetTrainer):
         # drawn, nnU-Net's picture takes longer than the epoch; that there is one is asked for by its export to a zip
         self.logger.plot_progress_png = lambda folder: Path(folder, "progress.png").touch()
 
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):  # noqa: N802
+        """Mirrored along one axis at most: two passes for each window of a validation in the place of eight."""
+        *others, axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        allowed = self.inference_allowed_mirroring_axes  # None where a trainer does not mirror in prediction
+        self.inference_allowed_mirroring_axes = allowed and allowed[:1]
+        return *others, axes
+
     def on_epoch_start(self):
         super().on_epoch_start()
         for seed in (random.seed, np.random.seed, torch.manual_seed):
