@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: the start-up files by which nnU-Net finds the trainers, and the page for PyPI."""
+"""What setup.cfg cannot say: the start-up files by which nnU-Net finds the trainers, and PyPI's page and links."""
 
 import os
 import re
@@ -13,6 +13,20 @@ STARTUP = {
 }
 SOURCE = os.environ.get("NNUNET_PROSMA_SOURCE_URL", "").rstrip("/")
 """The repository's address up to its files, https://HOST/OWNER/NAME/blob/TAG, set for a release (docs/release.md)."""
+
+
+URLS = {
+    "nnU-Net": "https://github.com/MIC-DKFZ/nnUNet",
+    "ProSMA-UNet, the paper": "https://math-ml-x.github.io/ProSMA-UNet/",
+}
+if SOURCE:
+    REPOSITORY = SOURCE.partition("/blob/")[0]
+    URLS |= {
+        "Source": REPOSITORY,
+        "Issues": f"{REPOSITORY}/issues",
+        "Documentation": f"{SOURCE}/docs/index.md",
+        "Changelog": f"{SOURCE}/CHANGELOG.md",
+    }
 
 
 class BuildWithStartup(build_py):
@@ -38,4 +52,5 @@ setup(
     cmdclass={"build_py": BuildWithStartup},
     long_description=absolute(readme, SOURCE) if SOURCE else readme,
     long_description_content_type="text/markdown",
+    project_urls=URLS,
 )

@@ -99,7 +99,16 @@ def test_pictures_of_the_page_on_pypi_are_the_files_themselves(setup_py):
 
 
 def test_without_an_address_the_page_is_the_readme(setup_py):
-    assert setup_py("")["long_description"] == (ROOT / "README.md").read_text()
+    handed = setup_py("")
+    assert handed["long_description"] == (ROOT / "README.md").read_text()
+    assert set(handed["project_urls"]) == {"nnU-Net", "ProSMA-UNet, the paper"}
+
+
+def test_a_release_links_to_its_own_source_documents_and_changelog(setup_py):
+    urls = setup_py("https://host.org/me/it/blob/v1/")["project_urls"]
+    assert (urls["Source"], urls["Issues"]) == ("https://host.org/me/it", "https://host.org/me/it/issues")
+    for name in ("Documentation", "Changelog"):
+        assert (ROOT / urls[name].removeprefix("https://host.org/me/it/blob/v1/")).is_file()
 
 
 def test_make_works_in_a_folder_whose_name_has_a_space(tmp_path):
