@@ -192,7 +192,7 @@ def advice(trainer: dict[str, Any]) -> str:
         )
     if "torchvision" in trainer.get("error", ""):
         return (
-            "torch and torchvision, which nnU-Net's networks import, are not of one build: pip install "
+            "torch and torchvision, which nnU-Net's networks import, must be of one build: pip install "
             "--force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu (or the index of "
             "your CUDA)"
         )

@@ -18,6 +18,12 @@ P_UNET = {
     "_kw_requires_import": ["conv_op"],
 }
 
+HALF = {  # the batch sizes of each configuration
+    "kvasir-half": {"2d": 8},
+    "hippocampus": {"2d": 8, "3d_fullres": 2},
+    "half-size": {"2d": 8},
+}
+
 which, folder = sys.argv[1], Path(sys.argv[2])
 plans = json.loads((folder / "nnUNetPlans.json").read_text())
 if which == "kvasir":
@@ -35,11 +41,7 @@ else:
         kwargs["n_stages"] -= 1
         for stages in ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_conv_per_stage_decoder"):
             kwargs[stages] = kwargs[stages][:-1]
-    for name, batch_size in {
-        "kvasir-half": {"2d": 8},
-        "hippocampus": {"2d": 8, "3d_fullres": 2},
-        "half-size": {"2d": 8},
-    }[which].items():
+    for name, batch_size in HALF[which].items():
         configuration = plans["configurations"][name]
         kwargs = configuration["architecture"]["arch_kwargs"]
         kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]
