@@ -1,9 +1,5 @@
 """The depthwise convolutions of the fused path, on a CPU and as Triton kernels, against torch's own."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from gates import assert_equal, gate_and_inputs, reference, values_and_gradients
@@ -80,70 +76,9 @@ def test_the_kernels_add_up_half_precision_in_float32(dtype):
         torch.testing.assert_close(mine.double(), expected, rtol=rounding, atol=rounding)
 
 
-@pytest.mark.parametrize(
-    ("conv_op", "size", "config"),
-    [
-        (nn.Conv2d, (9, 7), GateConfig(lam=0.3)),
-        (nn.Conv3d, (3, 5, 4), GateConfig(lam=0.3, dilations=(2,), removal="hard", channel=False)),
-    ],
-    ids=["2D", "3D"],
-)
-def test_the_gated_concatenation_is_the_same_through_the_kernels(conv_op, size, config, monkeypatch):
-    given = gate_and_inputs(conv_op, size, 3, config, samples=2)
+def test_the_gated_concatenation_is_the_same_through_the_kernels(monkeypatch):
+    config = GateConfig(lam=0.3, dilations=(2,), removal="hard", channel=False)
+    given = gate_and_inputs(nn.Conv3d, (3, 5, 4), 3, config, samples=2)
     expected = values_and_gradients(reference, *given)
-    monkeypatch.setattr("nnunet_prosma.fast.field._depthwise", lambda device: depthwise_gpu)
+    monkeypatch.setattr("nnunet_prosma.fast.field._kernels", lambda *_: (depthwise_gpu, None))
     assert_equal(values_and_gradients(fused.fused_concatenation, *given), expected, 0, 1e-12)
-
-
-COMPILE = """
-import re, subprocess, tempfile
-from pathlib import Path
-import triton
-import triton.backends.nvidia
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-import triton.language as tl
-from nnunet_prosma.fast import depthwise_gpu
-
-RESOURCES = Path(next(iter(triton.backends.nvidia.__path__))) / "bin" / "cuobjdump"
-
-def compiled(kernel, dtype, target, warps, **constants):
-    pointers = {"grad": dtype, "field": dtype, "out": dtype, "kernel": "fp32", "sums": "fp32"}
-    constants |= {"sum_type": tl.float32, "even": True, "channels_at_once": 16, "kd": 3, "kh": 3, "kw": 3}
-    types = {
-        name: "constexpr" if name in constants else f"*{pointers[name]}" if name in pointers else "i32"
-        for name in kernel.arg_names
-    }
-    divisible = {
-        (at,): [["tt.divisibility", 16]]
-        for at, name in enumerate(kernel.arg_names)
-        if name in pointers or name == "channels"
-    }
-    return triton.compile(ASTSource(kernel, types, constants, divisible), target, {"num_warps": warps})
-
-for capability, dtype in ((75, "fp16"), (80, "fp32"), (80, "bf16"), (90, "fp16")):
-    for kernel, warps, more in (
-        (depthwise_gpu._convolve, 2, {"across": 128, "full": True}),
-        (depthwise_gpu._kernel_gradient, 1, {"across": 32, "rows_per_sum": 32}),
-    ):
-        program = compiled(kernel, dtype, GPUTarget("cuda", capability, 32), warps, **more)
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(program.asm["cubin"])
-            file.flush()
-            used = subprocess.run([RESOURCES, "-res-usage", file.name], capture_output=True, text=True, check=True)
-        print(kernel.__name__, capability, dtype, *re.findall(r"(?:STACK|LOCAL):[0-9]+", used.stdout))
-"""
-
-
-@pytest.mark.slow
-def test_the_kernels_compile_for_gpus_from_the_t4_to_the_h200():
-    """To machine code, which needs no GPU: what the interpreter takes and the compiler does not would be seen here.
-
-    Registers that do not fit would be spilled to the stack.
-    """
-    surroundings = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, env=surroundings)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 4 * 2
-    assert {word for line in lines for word in line.split()[3:]} == {"STACK:0", "LOCAL:0"}, done.stdout

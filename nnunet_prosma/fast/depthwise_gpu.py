@@ -87,6 +87,60 @@ def _wide(value, sum_type: tl.constexpr):
 
 
 @triton.jit
+def weighted_sum(
+    field,
+    kernel,
+    place,
+    z,
+    y,
+    start,
+    channel,
+    depth,
+    height,
+    width,
+    channels,
+    dilation,
+    kd: tl.constexpr,
+    kh: tl.constexpr,
+    kw: tl.constexpr,
+    across: tl.constexpr,
+    channels_at_once: tl.constexpr,
+    even: tl.constexpr,
+    full: tl.constexpr,
+    sum_type: tl.constexpr,
+):
+    """(across, channels_at_once): the dilated depthwise convolution of one sample's field at a piece of a row, zero
+    outside of the image. The piece starts at voxel `start` of row (z, y); place is where its values lie in the row."""
+    x = start + tl.arange(0, across)
+    exists = (channel < channels)[None, :]
+    reach = (kw // 2) * dilation
+    is_interior = (start >= reach) & (start + across + reach <= width) & even
+    total = tl.zeros((across, channels_at_once), sum_type)
+    for i in tl.static_range(kd):
+        for j in tl.static_range(kh):
+            above, beside = z + (i - kd // 2) * dilation, y + (j - kh // 2) * dilation
+            if (above >= 0) & (above < depth) & (beside >= 0) & (beside < height):
+                line = field + (above * height + beside).to(tl.int64) * width * channels
+                taps = kernel + (i * kh + j) * kw * channels + channel[None, :]
+                if is_interior:
+                    for k in tl.static_range(kw):
+                        value = tl.load(line + (k - kw // 2) * dilation * channels + place)
+                        weight = tl.load(taps + k * channels)
+                        total = tl.fma(_wide(value, sum_type), tl.broadcast_to(weight, total.shape), total)
+                else:
+                    for k in tl.static_range(kw):
+                        if full and k == kw // 2:
+                            value = tl.load(line + place)
+                        else:
+                            at = x + (k - kw // 2) * dilation
+                            mask = ((at >= 0) & (at < width))[:, None] & exists
+                            value = tl.load(line + (k - kw // 2) * dilation * channels + place, mask=mask, other=0)
+                        weight = tl.load(taps + k * channels, mask=exists, other=0)
+                        total = tl.fma(_wide(value, sum_type), tl.broadcast_to(weight, total.shape), total)
+    return total
+
+
+@triton.jit
 def _convolve(
     field,
     kernel,
@@ -109,38 +163,34 @@ def _convolve(
     pieces = tl.cdiv(width, across)
     row = tl.program_id(0) // pieces
     start = tl.program_id(0) % pieces * across
-    z, y = row // height, row % height
     x = start + tl.arange(0, across)
     channel = tl.program_id(1) * channels_at_once + tl.arange(0, channels_at_once)
-    exists = (channel < channels)[None, :]
     place = x[:, None] * channels + channel[None, :]
     sample = tl.program_id(2).to(tl.int64) * depth * height * width * channels
-    reach = (kw // 2) * dilation
-    is_interior = (start >= reach) & (start + across + reach <= width) & even
-    total = tl.zeros((across, channels_at_once), sum_type)
-    for i in tl.static_range(kd):
-        for j in tl.static_range(kh):
-            above, beside = z + (i - kd // 2) * dilation, y + (j - kh // 2) * dilation
-            if (above >= 0) & (above < depth) & (beside >= 0) & (beside < height):
-                line = field + sample + (above * height + beside).to(tl.int64) * width * channels
-                taps = kernel + (i * kh + j) * kw * channels + channel[None, :]
-                if is_interior:
-                    for k in tl.static_range(kw):
-                        value = tl.load(line + (k - kw // 2) * dilation * channels + place)
-                        weight = tl.load(taps + k * channels)
-                        total = tl.fma(_wide(value, sum_type), tl.broadcast_to(weight, total.shape), total)
-                else:
-                    for k in tl.static_range(kw):
-                        if full and k == kw // 2:
-                            value = tl.load(line + place)
-                        else:
-                            at = x + (k - kw // 2) * dilation
-                            mask = ((at >= 0) & (at < width))[:, None] & exists
-                            value = tl.load(line + (k - kw // 2) * dilation * channels + place, mask=mask, other=0)
-                        weight = tl.load(taps + k * channels, mask=exists, other=0)
-                        total = tl.fma(_wide(value, sum_type), tl.broadcast_to(weight, total.shape), total)
+    total = weighted_sum(
+        field + sample,
+        kernel,
+        place,
+        row // height,
+        row % height,
+        start,
+        channel,
+        depth,
+        height,
+        width,
+        channels,
+        dilation,
+        kd,
+        kh,
+        kw,
+        across,
+        channels_at_once,
+        even,
+        full,
+        sum_type,
+    )
     target = out + sample + row.to(tl.int64) * width * channels + place
-    tl.store(target, total.to(out.dtype.element_ty), mask=(x < width)[:, None] & exists)
+    tl.store(target, total.to(out.dtype.element_ty), mask=(x < width)[:, None] & (channel < channels)[None, :])
 
 
 @triton.jit

@@ -34,7 +34,7 @@ class Field:
         self.parameters = dict(zip(parameter_names(len(dilations), channel, residual), values, strict=True))
         self.hard = hard
         self.size = tuple(skip.shape[2:]) if skip.ndim == 5 else (1, *skip.shape[2:])
-        self.depthwise: Any = _depthwise(skip.device)
+        self.depthwise, self.at_once = _kernels(skip, len(values[0]), dilations)
         at_work = {name: value.to(skip.dtype) for name, value in self.parameters.items()}
         self.wx, self.wg, fuse = (at_work[f"{name}.weight"].flatten(1) for name in ("skip_proj", "signal_proj", "fuse"))
         self.signal_bias, self.fuse_bias = at_work["signal_proj.bias"], at_work["fuse.bias"]
@@ -90,6 +90,19 @@ class Field:
             psi *= (z != 0).any(2)
         return psi.unsqueeze(1)
 
+    def gate(self, x: Tensor, g: Tensor, c: Tensor | None, out: Tensor, psi: Tensor) -> None:
+        """Eq. 1 to 5: writes psi (n, 1, P) and the gated x, out (n, Cx, P)."""
+        v = self.project(x, g)
+        if self.at_once is not None:
+            self.at_once(v, self, x, c, out, psi)
+            return
+        psi.copy_(self.where(self.response(v)))
+        torch.mul(x, psi, out=out)
+        if c is not None:
+            out.mul_(c.to(x.dtype).unsqueeze(2))
+        if self.alpha is not None:
+            out.sub_(x).mul_(self.alpha).add_(x)
+
     def context(self, g: Tensor) -> Tensor:
         """(B, Cg), the average of the signal over the image."""
         return g.mean(2, dtype=self.lam.dtype)
@@ -143,13 +156,14 @@ class Field:
             grad.baddbmm_(_batched(matrix.t(), x), grad_v.transpose(1, 2))
 
 
-def _depthwise(device: torch.device) -> Any:
-    """The module that convolves on this device; Triton's, which not every torch has, is imported on GPUs alone."""
-    if device.type == "cpu":
-        return depthwise_cpu
-    from nnunet_prosma.fast import depthwise_gpu
+def _kernels(skip: Tensor, latent: int, dilations: Sequence[int]) -> tuple[Any, Any]:
+    """The module that convolves, and the function that gates by one kernel, None where there is none. Those of Triton,
+    which not every torch has, are imported on GPUs alone."""
+    if skip.device.type == "cpu":
+        return depthwise_cpu, None
+    from nnunet_prosma.fast import depthwise_gpu, gated_gpu
 
-    return depthwise_gpu
+    return depthwise_gpu, gated_gpu.gated if gated_gpu.serves(skip.dtype, latent, dilations) else None
 
 
 def _within_range(values: Tensor) -> Tensor:

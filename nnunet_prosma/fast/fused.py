@@ -68,14 +68,9 @@ def _concatenate(
     out, psi = _empty(signal, skip, values, dilations, channel, hard, residual)
     y = out.flatten(2)
     y[:, : g.shape[1]] = g
-    c = field.what(field.context(g))[-1].to(x.dtype) if channel else None
+    c = field.what(field.context(g))[-1] if channel else None
     for part in field.chunks(len(skip)):
-        psi[part] = field.where(field.response(field.project(x[part], g[part])))
-        gated = torch.mul(x[part], psi[part], out=y[part, g.shape[1] :])
-        if c is not None:
-            gated.mul_(c[part].unsqueeze(2))
-        if residual:
-            gated.sub_(x[part]).mul_(field.alpha).add_(x[part])
+        field.gate(x[part], g[part], c if c is None else c[part], y[part, g.shape[1] :], psi[part])
     return out, psi
 
 
