@@ -22,9 +22,9 @@ import torch
 
 from nnunet_prosma.benchmark.machine import machine
 
-ROUNDS, WARM_UP = (9, 41), 2
-"""At least and at most; between them, as many as SECONDS of vanilla allow, since a step's time varies by a tenth."""
+LEAST, MOST, WARM_UP = 9, 41, 2
 SECONDS = 40
+"""Of vanilla's steps, after which there are rounds enough: a single ratio is good to a tenth."""
 NETWORKS = {  # patch, batch, stages, channels of the first stage
     "3D, 32x32x32, batch 2": ((32, 32, 32), 2, 4, 32),
     "3D, 48x48x48, batch 2": ((48, 48, 48), 2, 4, 32),
@@ -124,10 +124,7 @@ def plans(patch: tuple[int, ...], batch: int, stages: int, channels: int) -> dic
 def measured(workers: dict[str, Worker], step: bool) -> dict[str, float]:
     """The medians of the rounds' ratios to vanilla, and vanilla's seconds."""
     rounds: list[dict[str, float]] = []
-    least, most = ROUNDS
-    while len(rounds) < WARM_UP + least or (
-        len(rounds) < WARM_UP + most and sum(r["vanilla"] for r in rounds) < SECONDS
-    ):
+    while not _are_enough(rounds[WARM_UP:]):
         number = len(rounds)
         order = WHO[number % 3 :] + WHO[: number % 3]
         rounds.append({who: workers[who].ask(step=step) for who in order})
@@ -135,6 +132,10 @@ def measured(workers: dict[str, Worker], step: bool) -> dict[str, float]:
     ratios = {who: statistics.median(r[who] / r["vanilla"] for r in kept) for who in WHO[1:]}
     change = statistics.median((r["now"] - r["before"]) / r["vanilla"] for r in kept)
     return {**ratios, "change": change, "seconds": statistics.median(r["vanilla"] for r in kept)}
+
+
+def _are_enough(rounds: list[dict[str, float]]) -> bool:
+    return len(rounds) >= MOST or (len(rounds) >= LEAST and sum(r["vanilla"] for r in rounds) >= SECONDS)
 
 
 def main() -> None:
@@ -162,8 +163,8 @@ def main() -> None:
         [
             *lines,
             "",
-            f"Medians of {ROUNDS[0]} to {ROUNDS[1]} rounds, more of shorter steps; {machine(torch.device('cpu'))}, of which one was used; "
-            f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}.",
+            f"Medians of {LEAST} to {MOST} rounds, more of shorter steps; {machine(torch.device('cpu'))}, of which one "
+            f"was used; {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}.",
         ]
     )
     print(text)
