@@ -79,19 +79,21 @@ def test_where_float16_overflows_the_output_is_a_number(through_the_kernel):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "latent", "dilations", "served"),
+    ("dtype", "latent", "dilations", "taps", "served"),
     [
-        (torch.float16, 256, (1, 2, 4), True),
-        (torch.bfloat16, 16, (255,) * 7, True),
-        (torch.float32, 16, (1, 2, 4), False),
-        (torch.float16, 257, (1, 2, 4), False),
-        (torch.float16, 16, (1, 256), False),
-        (torch.float16, 16, (1,) * 8, False),
+        (torch.float16, 256, (1, 2, 4), 27, True),
+        (torch.bfloat16, 16, (255,) * 7, 9, True),
+        (torch.float32, 16, (1, 2, 4), 9, False),
+        (torch.float16, 257, (1, 2, 4), 9, False),
+        (torch.float16, 16, (1, 256), 9, False),
+        (torch.float16, 16, (1,) * 8, 9, False),
+        (torch.float16, 16, (1, 2, 4), 125, False),
     ],
 )
-def test_other_gates_than_it_is_for_are_gated_by_torchs_operations(dtype, latent, dilations, served):
+def test_other_gates_than_it_is_for_are_gated_by_torchs_operations(dtype, latent, dilations, taps, served):
     skip = torch.empty(1, 32, 8, 8, dtype=dtype, device="meta")  # of a device that is not a CPU
-    assert field._kernels(skip, latent, dilations) == (depthwise_gpu, gated_gpu.gated if served else None)
+    expected = depthwise_gpu, gated_gpu.gated if served else None
+    assert field._kernels(skip, latent, dilations, taps) == expected
 
 
 def test_channels_that_lie_beyond_two_to_the_31_values_are_gated():

@@ -34,7 +34,6 @@ class Field:
         self.parameters = dict(zip(parameter_names(len(dilations), channel, residual), values, strict=True))
         self.hard = hard
         self.size = tuple(skip.shape[2:]) if skip.ndim == 5 else (1, *skip.shape[2:])
-        self.depthwise, self.at_once = _kernels(skip, len(values[0]), dilations)
         at_work = {name: value.to(skip.dtype) for name, value in self.parameters.items()}
         self.wx, self.wg, fuse = (at_work[f"{name}.weight"].flatten(1) for name in ("skip_proj", "signal_proj", "fuse"))
         self.signal_bias, self.fuse_bias = at_work["signal_proj.bias"], at_work["fuse.bias"]
@@ -43,6 +42,7 @@ class Field:
         kernels = [k if k.ndim == 5 else k.unsqueeze(2) for k in kernels]
         self.branches = list(zip(dilations, kernels, fuse.split(len(fuse), 1), strict=True))
         """Dilation, kernel (Ca, 1, kD, kH, kW) and share of phi (Ca, Ca) of each branch."""
+        self.depthwise, self.gate_kernel = _kernels(skip, len(fuse), dilations, math.prod(kernels[0].shape[2:]))
         self.lam = F.softplus(self.parameters["theta"])
         self.alpha: Any = at_work["alpha"] if residual else None
         self.samples_at_once = max(1, CHUNK[skip.device.type] // (math.prod(self.size) * len(self.lam)))
@@ -93,8 +93,8 @@ class Field:
     def gate(self, x: Tensor, g: Tensor, c: Tensor | None, out: Tensor, psi: Tensor) -> None:
         """Eq. 1 to 5: writes psi (n, 1, P) and the gated x, out (n, Cx, P)."""
         v = self.project(x, g)
-        if self.at_once is not None:
-            self.at_once(v, self, x, c, out, psi)
+        if self.gate_kernel is not None:
+            self.gate_kernel(v, self, x, c, out, psi)
             return
         psi.copy_(self.where(self.response(v)))
         torch.mul(x, psi, out=out)
@@ -156,14 +156,14 @@ class Field:
             grad.baddbmm_(_batched(matrix.t(), x), grad_v.transpose(1, 2))
 
 
-def _kernels(skip: Tensor, latent: int, dilations: Sequence[int]) -> tuple[Any, Any]:
+def _kernels(skip: Tensor, latent: int, dilations: Sequence[int], taps: int) -> tuple[Any, Any]:
     """The module that convolves, and the function that gates by one kernel, None where there is none. Those of Triton,
     which not every torch has, are imported on GPUs alone."""
     if skip.device.type == "cpu":
         return depthwise_cpu, None
     from nnunet_prosma.fast import depthwise_gpu, gated_gpu
 
-    return depthwise_gpu, gated_gpu.gated if gated_gpu.serves(skip.dtype, latent, dilations) else None
+    return depthwise_gpu, gated_gpu.gated if gated_gpu.serves(skip.dtype, latent, dilations, taps) else None
 
 
 def _within_range(values: Tensor) -> Tensor:

@@ -26,10 +26,14 @@ MOST_CHANNELS = 256
 """Latent channels of the largest gates of nnU-Net's standard networks: of more, a program cannot hold u."""
 
 
-def serves(dtype: torch.dtype, latent: int, dilations: Sequence[int]) -> bool:
+MOST_TAPS = 27
+"""Of one dilation; with more, compiled into a row, registers spill."""
+
+
+def serves(dtype: torch.dtype, latent: int, dilations: Sequence[int], taps: int) -> bool:
     """Whether the kernel is for such a gate. In float32 its matrices are not for tensor cores, and registers spill."""
     half = dtype in (torch.float16, torch.bfloat16)
-    return half and latent <= MOST_CHANNELS and len(dilations) < 8 and max(dilations) < 256
+    return half and latent <= MOST_CHANNELS and taps <= MOST_TAPS and len(dilations) < 8 and max(dilations) < 256
 
 
 def gated(v: Tensor, field: Any, skip: Tensor, c: Tensor | None, out: Tensor, psi: Tensor) -> None:
