@@ -122,7 +122,7 @@ def test_in_half_precision_with_wide_parameters_it_is_as_close_as_autocast(dtype
 
 
 def test_samples_worked_on_apart_and_together_give_the_same():
-    size = (224, 256)
+    size = (112, 128)
     given = gate_and_inputs(nn.Conv2d, size, 3, GateConfig(lam=0.3))
     latent = size[0] * size[1] * len(given[0].theta)
     assert 2 * latent <= CHUNK["cpu"] < 3 * latent  # so that of three samples two are taken together and one apart

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from nnunet_prosma.fast import depthwise_cpu
 from nnunet_prosma.fast.values import parameter_names
 
-CHUNK = {"cpu": 1 << 20, "cuda": 1 << 24}
+CHUNK = {"cpu": 1 << 18, "cuda": 1 << 24}
 """Samples are taken together until a latent field has as many values: a pass over fewer is mostly overhead, and on a
 CPU more do not stay in its caches."""
 
@@ -68,10 +68,11 @@ class Field:
 
     def response(self, v: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Eq. 2: u (n, P, Ca). The scales D_d v, each (n, P, Ca), are added to kept if they are wanted."""
-        u = self.scratch("u", *v.shape).copy_(self.fuse_bias)
+        u = self.scratch("u", *v.shape)
+        by_voxel, sofar = u.flatten(0, 1), self.fuse_bias
         for dilation, kernel, phi in self.branches:
             scale = _within_range(self.depthwise.convolved(v, kernel, dilation, self.size))
-            u.baddbmm_(scale, _batched(phi.t(), v))
+            sofar = torch.addmm(sofar, scale.flatten(0, 1), phi.t(), out=by_voxel)
             if kept is not None:
                 kept.append(scale)
             del scale  # so that the next takes its memory
@@ -134,20 +135,22 @@ class Field:
         """Takes the gradient of psi's logit (n, 1, P); adds to grad_x, grad_g and grads."""
         v, scales = self.project(x, g), list[Tensor]()
         z = self.sparse(self.response(v, scales))
-        grads["psi.bias"] += grad_logit.sum()
-        grads["psi.weight"].flatten().add_(torch.bmm(grad_logit, z).sum((0, 1)))
+        by_voxel = grad_logit.flatten()
+        grads["psi.bias"] += by_voxel.sum()
+        grads["psi.weight"].flatten().add_(by_voxel @ z.flatten(0, 1))
         sign = z.sign_()
-        slope = torch.bmm(grad_logit, sign).sum((0, 1)) * self.row
+        slope = (by_voxel @ sign.flatten(0, 1)) * self.row
         grads["theta"].sub_(slope * torch.sigmoid(self.parameters["theta"]))
-        grad_u = sign.abs_().mul_(grad_logit.transpose(1, 2)).mul_(self.row)  # the threshold's slope is 0 or 1
-        grads["fuse.bias"] += grad_u.sum((0, 1))
-        grad_v = self.scratch("grad_v", *v.shape).zero_()
+        grad_u = sign.abs_().flatten(0, 1).mul_(by_voxel.unsqueeze(1)).mul_(self.row)  # the threshold's slope is 0 or 1
+        grads["fuse.bias"] += grad_u.sum(0)
+        grad_v: Any = None
+        grad_scale = self.scratch("grad_scale", *v.shape)
         for m, (dilation, kernel, phi) in enumerate(self.branches):
             grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(phi), len(phi))
-            grad_phi += torch.bmm(grad_u.transpose(1, 2), scales.pop(0)).sum(0)
-            grad_scale = torch.bmm(grad_u, _batched(phi, grad_u), out=self.scratch("grad_scale", *v.shape))
+            grad_phi += grad_u.t() @ scales.pop(0).flatten(0, 1)
+            torch.mm(grad_u, phi, out=grad_scale.flatten(0, 1))
             to_v, to_kernel = self.depthwise.convolved_backward(grad_scale, v, kernel, dilation, self.size)
-            grad_v += to_v
+            grad_v = to_v if grad_v is None else grad_v.add_(to_v)
             grads[f"branches.{m}.weight"] += to_kernel.view_as(grads[f"branches.{m}.weight"])
         torch.ops.aten.threshold_backward.grad_input(grad_v, v, 0, grad_input=grad_v)
         grads["signal_proj.bias"] += grad_v.sum((0, 1))
