@@ -30,11 +30,14 @@ SETTINGS = {
     "residual": GateConfig(lam=0.3, residual=True),
     "residual, spatial only": GateConfig(lam=0.3, residual=True, channel=False),
     "others": GateConfig(lam=0.3, dilations=(1, 3), kernel_size=5, latent_reduction=1),
+    "16 latent channels": GateConfig(lam=0.3, min_channels=16),  # no less than NARROW
+    "5 latent channels": GateConfig(lam=0.3, min_channels=5),
 }
 SHAPES = [
     (nn.Conv2d, (9, 7), 3),
     (nn.Conv2d, (16, 16), (1, 3)),
     (nn.Conv2d, (2, 3), 3),  # smaller than the dilation
+    (nn.Conv2d, (17, 19), 3),  # so many voxels that rows of several do not come out even
     (nn.Conv3d, (5, 9, 7), 3),
     (nn.Conv3d, (6, 8, 8), (1, 3, 3)),
     (nn.Conv3d, (6, 8, 7), (3, 1, 3)),

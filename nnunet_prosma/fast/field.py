@@ -17,6 +17,8 @@ from nnunet_prosma.fast.values import parameter_names
 CHUNK = {"cpu": 1 << 18, "cuda": 1 << 24}
 """Samples are taken together until a latent field has as many values: a pass over fewer is mostly overhead, and on a
 CPU more do not stay in its caches."""
+NARROW = 16
+"""Columns of a matrix below which a CPU's products with it take several times as long as with so many."""
 
 
 class Field:
@@ -40,9 +42,15 @@ class Field:
         self.row, self.psi_bias = at_work["psi.weight"].flatten(), at_work["psi.bias"]
         kernels = [at_work[f"branches.{m}.weight"] for m in range(len(dilations))]
         kernels = [k if k.ndim == 5 else k.unsqueeze(2) for k in kernels]
-        self.branches = list(zip(dilations, kernels, fuse.split(len(fuse), 1), strict=True))
-        """Dilation, kernel (Ca, 1, kD, kH, kW) and share of phi (Ca, Ca) of each branch."""
         self.depthwise, self.gate_kernel = _kernels(skip, len(fuse), dilations, math.prod(kernels[0].shape[2:]))
+        self.narrow = self.depthwise is depthwise_cpu and len(fuse) < NARROW
+        self.together = _voxels_a_row(len(fuse), math.prod(self.size)) if self.narrow else 1
+        """So many voxels are a row of the matrices that phi is multiplied with."""
+        shares = fuse.split(len(fuse), 1)
+        if self.together > 1:
+            shares = tuple(torch.block_diag(*[share] * self.together) for share in shares)
+        self.branches = list(zip(dilations, kernels, shares, strict=True))
+        """Dilation, kernel (Ca, 1, kD, kH, kW) and share of phi (Ca, Ca) of each branch, for the voxels of a row."""
         self.lam = F.softplus(self.parameters["theta"])
         self.alpha: Any = at_work["alpha"] if residual else None
         self.samples_at_once = max(1, CHUNK[skip.device.type] // (math.prod(self.size) * len(self.lam)))
@@ -63,20 +71,28 @@ class Field:
     def project(self, x: Tensor, g: Tensor) -> Tensor:
         """Eq. 1: v (n, P, Ca)."""
         v = self.scratch("v", len(x), x.shape[2], len(self.wx))
+        if self.narrow:
+            by_channel = self.scratch("by_channel", len(x), len(self.wx), x.shape[2])
+            torch.baddbmm(self.signal_bias.unsqueeze(1), _batched(self.wg, g), g, out=by_channel)
+            return v.copy_(by_channel.baddbmm_(_batched(self.wx, x), x).relu_().transpose(1, 2))
         torch.baddbmm(self.signal_bias, g.transpose(1, 2), _batched(self.wg.t(), g), out=v)
         return _within_range(v.baddbmm_(x.transpose(1, 2), _batched(self.wx.t(), x)).relu_())
 
     def response(self, v: Tensor, kept: list[Tensor] | None = None) -> Tensor:
         """Eq. 2: u (n, P, Ca). The scales D_d v, each (n, P, Ca), are added to kept if they are wanted."""
         u = self.scratch("u", *v.shape)
-        by_voxel, sofar = u.flatten(0, 1), self.fuse_bias
+        rows, sofar = self.rows(u), self.fuse_bias.repeat(self.together)
         for dilation, kernel, phi in self.branches:
             scale = _within_range(self.depthwise.convolved(v, kernel, dilation, self.size))
-            sofar = torch.addmm(sofar, scale.flatten(0, 1), phi.t(), out=by_voxel)
+            sofar = torch.addmm(sofar, self.rows(scale), phi.t(), out=rows)
             if kept is not None:
                 kept.append(scale)
             del scale  # so that the next takes its memory
         return _within_range(u)
+
+    def rows(self, field: Tensor) -> Tensor:
+        """(n, P, Ca) as the matrix that phi is multiplied with, of some voxels a row."""
+        return field.reshape(-1, self.together * field.shape[2])
 
     def sparse(self, u: Tensor) -> Tensor:
         """Eq. 3 and 4: z (n, P, Ca), in the place of u; computed as soft_threshold does."""
@@ -141,21 +157,25 @@ class Field:
         sign = z.sign_()
         slope = (by_voxel @ sign.flatten(0, 1)) * self.row
         grads["theta"].sub_(slope * torch.sigmoid(self.parameters["theta"]))
-        grad_u = sign.abs_().flatten(0, 1).mul_(by_voxel.unsqueeze(1)).mul_(self.row)  # the threshold's slope is 0 or 1
-        grads["fuse.bias"] += grad_u.sum(0)
+        grad_u = sign.abs_().mul_(grad_logit.transpose(1, 2)).mul_(self.row)  # the threshold's slope is 0 or 1
+        grads["fuse.bias"] += grad_u.sum((0, 1))
         grad_v: Any = None
         grad_scale = self.scratch("grad_scale", *v.shape)
         for m, (dilation, kernel, phi) in enumerate(self.branches):
-            grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(phi), len(phi))
-            grad_phi += grad_u.t() @ scales.pop(0).flatten(0, 1)
-            torch.mm(grad_u, phi, out=grad_scale.flatten(0, 1))
+            grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(self.lam), len(self.lam))
+            grad_phi += _of_a_voxel(self.rows(grad_u).t() @ self.rows(scales.pop(0)), self.together)
+            torch.mm(self.rows(grad_u), phi, out=self.rows(grad_scale))
             to_v, to_kernel = self.depthwise.convolved_backward(grad_scale, v, kernel, dilation, self.size)
             grad_v = to_v if grad_v is None else grad_v.add_(to_v)
             grads[f"branches.{m}.weight"] += to_kernel.view_as(grads[f"branches.{m}.weight"])
         torch.ops.aten.threshold_backward.grad_input(grad_v, v, 0, grad_input=grad_v)
         grads["signal_proj.bias"] += grad_v.sum((0, 1))
         for name, matrix, inputs, grad in (("skip_proj", self.wx, x, grad_x), ("signal_proj", self.wg, g, grad_g)):
-            grads[f"{name}.weight"].flatten(1).add_(torch.bmm(inputs, grad_v).sum(0).t())
+            if self.narrow:
+                to_matrix = torch.bmm(grad_v.transpose(1, 2), inputs.transpose(1, 2)).sum(0)
+            else:
+                to_matrix = torch.bmm(inputs, grad_v).sum(0).t()
+            grads[f"{name}.weight"].flatten(1).add_(to_matrix)
             grad.baddbmm_(_batched(matrix.t(), x), grad_v.transpose(1, 2))
 
 
@@ -167,6 +187,17 @@ def _kernels(skip: Tensor, latent: int, dilations: Sequence[int], taps: int) -> 
     from nnunet_prosma.fast import depthwise_gpu, gated_gpu
 
     return depthwise_gpu, gated_gpu.gated if gated_gpu.serves(skip.dtype, latent, dilations, taps) else None
+
+
+def _voxels_a_row(latent: int, voxels: int) -> int:
+    """The fewest with which a row is not narrow, and which divide the voxels; 1 if none of up to NARROW do."""
+    return next((n for n in range(-(-NARROW // latent), NARROW + 1) if voxels % n == 0), 1)
+
+
+def _of_a_voxel(matrix: Tensor, together: int) -> Tensor:
+    """The sum of the squares along the diagonal, each of which joins a voxel of a row to itself."""
+    latent = len(matrix) // together
+    return matrix.view(together, latent, together, latent).diagonal(0, 0, 2).sum(2) if together > 1 else matrix
 
 
 def _within_range(values: Tensor) -> Tensor:
