@@ -1,6 +1,6 @@
 """Smaller plans for docs/results.md and docs/protocol.md.
 
-python plans.py kvasir|kvasir-half|hippocampus|half-size PREPROCESSED_FOLDER
+python plans.py kvasir|kvasir-half|hippocampus|half-size|half-size-wide PREPROCESSED_FOLDER
 """
 
 import json
@@ -22,6 +22,7 @@ HALF = {  # the batch sizes of each configuration
     "kvasir-half": {"2d": 8},
     "hippocampus": {"2d": 8, "3d_fullres": 2},
     "half-size": {"2d": 8},
+    "half-size-wide": {"2d": 8},
 }
 
 which, folder = sys.argv[1], Path(sys.argv[2])
@@ -30,8 +31,8 @@ if which == "kvasir":
     plans["plans_name"] = "PUNetQuarterPlans"
     plans["configurations"]["2d"].update(patch_size=[64, 64], batch_size=8, architecture=P_UNET)
 else:
-    plans["plans_name"] = "halfPlans"
-    if which == "half-size":  # twice the spacing, so that nnU-Net resamples; a stage less
+    plans["plans_name"] = "widePlans" if which == "half-size-wide" else "halfPlans"
+    if which.startswith("half-size"):  # twice the spacing, so that nnU-Net resamples; a stage less
         planned = plans["configurations"]["2d"]
         planned["data_identifier"] = "halfPlans_2d"
         planned["spacing"] = [2 * spacing for spacing in planned["spacing"]]
@@ -46,4 +47,7 @@ else:
         kwargs = configuration["architecture"]["arch_kwargs"]
         kwargs["features_per_stage"] = [channels // 2 for channels in kwargs["features_per_stage"]]
         configuration["batch_size"] = batch_size
+        if which == "half-size-wide":  # until a step of nnU-Net costs what the gated one does, on a CPU
+            features = kwargs["features_per_stage"]
+            kwargs["features_per_stage"] = features[:3] + [channels * 3 // 2 for channels in features[3:]]
 (folder / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=1))

@@ -6,6 +6,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_prosma.trainers import (
+    nnUNetTrainerAttentionGate,
     nnUNetTrainerProSMA,
     nnUNetTrainerProSMA_coarse3,
     nnUNetTrainerProSMA_open,
@@ -67,4 +68,8 @@ class nnUNetTrainerProSMA_openFast_30x100(nnUNetTrainerProSMA_openFast, nnUNetTr
 
 
 class nnUNetTrainerProSMA_coarse3_30x100(nnUNetTrainerProSMA_coarse3, nnUNetTrainer_30x100):
+    pass
+
+
+class nnUNetTrainerAttentionGate_30x100(nnUNetTrainerAttentionGate, nnUNetTrainer_30x100):
     pass
