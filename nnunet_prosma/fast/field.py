@@ -133,9 +133,10 @@ class Field:
         """Weight as a matrix, and bias."""
         return self.parameters[f"{name}.weight"].flatten(1), self.parameters[f"{name}.bias"]
 
-    def what_backward(self, context: Tensor, grad_c: Tensor, grads: dict[str, Tensor]) -> Tensor:
-        """The gradient of the context (B, Cg); those of the MLP are added to grads."""
-        hidden, c = self.what(context)
+    def what_backward(
+        self, context: Tensor, hidden: Tensor, c: Tensor, grad_c: Tensor, grads: dict[str, Tensor]
+    ) -> Tensor:
+        """The gradient of the context (B, Cg), from what it gave; those of the MLP are added to grads."""
         grad = grad_c * c * (1 - c)
         for layer, inputs in (("mlp.2", hidden), ("mlp.0", context)):
             grads[f"{layer}.weight"].flatten(1).addmm_(grad.t(), inputs)
@@ -161,10 +162,11 @@ class Field:
         grads["fuse.bias"] += grad_u.sum((0, 1))
         grad_v: Any = None
         grad_scale = self.scratch("grad_scale", *v.shape)
+        u_rows, scale_rows = self.rows(grad_u), self.rows(grad_scale)
         for m, (dilation, kernel, phi) in enumerate(self.branches):
             grad_phi = grads["fuse.weight"].flatten(1).narrow(1, m * len(self.lam), len(self.lam))
-            grad_phi += _of_a_voxel(self.rows(grad_u).t() @ self.rows(scales.pop(0)), self.together)
-            torch.mm(self.rows(grad_u), phi, out=self.rows(grad_scale))
+            grad_phi += _of_a_voxel(u_rows.t() @ self.rows(scales.pop(0)), self.together)
+            torch.mm(u_rows, phi, out=scale_rows)
             to_v, to_kernel = self.depthwise.convolved_backward(grad_scale, v, kernel, dilation, self.size)
             grad_v = to_v if grad_v is None else grad_v.add_(to_v)
             grads[f"branches.{m}.weight"] += to_kernel.view_as(grads[f"branches.{m}.weight"])

@@ -105,13 +105,12 @@ def _concatenate_backward(
     x, y = skip.contiguous().flatten(2), out.contiguous().flatten(2)
     g = y[:, : y.shape[1] - x.shape[1]]
     grad_g, grad_y = grad_out.flatten(2).split([g.shape[1], x.shape[1]], 1)
-    grad_signal, grad_skip, *grad_values = _empty_gradients(
-        grad_out, skip, out, psi, values, dilations, channel, hard, residual
-    )
+    grad_skip = skip.new_empty(skip.shape)
+    grad_signal = skip.new_empty(len(skip), g.shape[1], *skip.shape[2:])
     to_g, to_x = grad_signal.flatten(2), grad_skip.flatten(2)
-    grads = dict(zip(field.parameters, (grad.zero_() for grad in grad_values), strict=True))
+    grads = {name: value.new_zeros(value.shape) for name, value in field.parameters.items()}
     context = field.context(g)
-    c = field.what(context)[-1] if channel else context.new_ones(x.shape[:2])
+    hidden, c = field.what(context) if channel else (context, context.new_ones(x.shape[:2]))
     grad_c = torch.empty_like(c)
     for part in field.chunks(len(x)):
         p, by_channel = psi[part], c[part].unsqueeze(1).to(x.dtype)  # (n, 1, P), (n, 1, Cx)
@@ -128,8 +127,8 @@ def _concatenate_backward(
         to_g[part] = grad_g[part]
         field.backward(x[part], g[part], grad_logit, to_x[part], to_g[part], grads)
     if channel:
-        to_g += (field.what_backward(context, grad_c, grads) / g.shape[2]).unsqueeze(2)
-    return [grad_signal, grad_skip, *grad_values]
+        to_g += (field.what_backward(context, hidden, c, grad_c, grads) / g.shape[2]).unsqueeze(2)
+    return [grad_signal, grad_skip, *grads.values()]
 
 
 @_concatenate_backward.register_fake
