@@ -40,6 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work or Path(temporary)
         run(sys.executable, str(HERE / "network.py"))
+        run(sys.executable, str(HERE / "found.py"))
         if not (options.demo / "demo.json").is_file():
             run("nnunet-prosma", "demo", "-o", str(options.demo), "-device", "cpu")
         demo = options.demo.absolute()
