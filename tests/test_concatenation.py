@@ -31,7 +31,7 @@ SETTINGS = {
     "residual, spatial only": GateConfig(lam=0.3, residual=True, channel=False),
     "others": GateConfig(lam=0.3, dilations=(1, 3), kernel_size=5, latent_reduction=1),
     "16 latent channels": GateConfig(lam=0.3, min_channels=16),  # no less than NARROW
-    "5 latent channels": GateConfig(lam=0.3, min_channels=5),
+    "5 latent channels": GateConfig(lam=0.3, latent_reduction=3, min_channels=5),
 }
 SHAPES = [
     (nn.Conv2d, (9, 7), 3),
