@@ -1,4 +1,4 @@
-"""Draws what the confirmation found, found.png beside this file, from the reports in docs/results/confirmation.
+"""Draws what the confirmation found, found.png beside this file, from the reports in docs/results.
 
 python docs/figures/found.py
 """
@@ -14,7 +14,11 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-REPORTS = HERE.parent / "results" / "confirmation"
+REPORTS = {
+    "confirmation/cvc/report": "CVC-ClinicDB",
+    "confirmation/cvc/outside_kvasir": "Kvasir-SEG, by models of CVC-ClinicDB",
+}
+"""Folders in docs/results with a comparison's summary.json, and what their cases are."""
 NAMES = {
     "nnUNetTrainerProSMA_open_30x100": "gates that start open",
     "nnUNetTrainerProSMA_30x100": "gates with the paper's start",
@@ -25,8 +29,8 @@ MARGIN = 1.0
 
 
 def main() -> None:
-    lines = [line for report in sorted(REPORTS.glob("*/report*/summary.json")) for line in compared(report)]
-    figure, axes = plt.subplots(figsize=(7.2, 0.8 + 0.34 * len(lines)), layout="constrained")
+    lines = [line for folder, data in REPORTS.items() for line in compared(folder, data)]
+    figure, axes = plt.subplots(figsize=(8.4, 0.8 + 0.34 * len(lines)), layout="constrained")
     for y, (_, points, low, high) in enumerate(lines):
         axes.plot([low, high], [y, y], color="#24557a", lw=2)
         axes.plot(points, y, "s", color="#24557a", ms=6)
@@ -41,15 +45,14 @@ def main() -> None:
     figure.savefig(HERE / "found.png", dpi=160)
 
 
-def compared(report: Path) -> Iterator[tuple[str, float, float, float]]:
+def compared(folder: str, data: str) -> Iterator[tuple[str, float, float, float]]:
     """A line for each run of a report but nnU-Net's: name, difference and the ends of its interval in points."""
-    said: dict[str, Any] = json.loads(report.read_text())
-    dataset = said["runs"][0]["dataset"].partition("_")[2]
+    said: dict[str, Any] = json.loads((HERE.parent / "results" / folder / "summary.json").read_text())
     for row in said["statistics"]:
         if row["primary"]:
             ends = row["mean_interval"]
             points = [100 * value for value in (row["mean_difference"], ends["low"], ends["high"])]
-            yield f"{dataset}: {NAMES[row['candidate']]}", *points
+            yield f"{data}: {NAMES[row['candidate']]}", *points
 
 
 if __name__ == "__main__":
