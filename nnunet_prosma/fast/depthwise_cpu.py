@@ -84,20 +84,23 @@ def _kernel_gradient(grad: Tensor, phases: Tensor, kernel: Tensor) -> Tensor:
     planes the weight gradient of a two-dimensional convolution, with all pairs of slices that the plane joins as its
     batch."""
     planes, depth = kernel.shape[2], phases.shape[1]
-    padding = (kernel.shape[3] // 2, kernel.shape[4] // 2)
-    size = (len(kernel), 1, *kernel.shape[3:])
     if planes == 1:
-        inputs, grads = (t.flatten(0, 1).permute(0, 3, 1, 2) for t in (phases, grad))
-        return conv2d_weight(inputs, size, grads, 1, padding, 1, len(kernel)).unsqueeze(2)
+        return _plane_gradient(grad, phases, kernel).unsqueeze(2)
     out = torch.zeros_like(kernel)
     for plane in range(planes):
         shift = plane - planes // 2
         if abs(shift) >= depth:
             continue
         to, source = (slice(max(s, 0), depth + min(s, 0)) for s in (-shift, shift))
-        inputs, grads = (t[:, at].flatten(0, 1).permute(0, 3, 1, 2) for t, at in ((phases, source), (grad, to)))
-        out[:, :, plane] = conv2d_weight(inputs, size, grads, 1, padding, 1, len(kernel))
+        out[:, :, plane] = _plane_gradient(grad[:, to], phases[:, source], kernel)
     return out
+
+
+def _plane_gradient(grad: Tensor, phases: Tensor, kernel: Tensor) -> Tensor:
+    """(C, 1, kH, kW): the gradient of the plane of the kernel that joins these slices to those of the gradient."""
+    inputs, grads = (t.flatten(0, 1).permute(0, 3, 1, 2) for t in (phases, grad))
+    padding = (kernel.shape[3] // 2, kernel.shape[4] // 2)
+    return conv2d_weight(inputs, (len(kernel), 1, *kernel.shape[3:]), grads, 1, padding, 1, len(kernel))
 
 
 def _kernel_gradient_by_tap(grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
