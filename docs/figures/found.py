@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 HERE = Path(__file__).parent
 REPORTS = {
     "confirmation/cvc/report": "CVC-ClinicDB",
+    "confirmation/isic2017/report": "ISIC 2017",
     "confirmation/cvc/outside_kvasir": "Kvasir-SEG, by models of CVC-ClinicDB",
 }
 """Folders in docs/results with a comparison's summary.json, and what their cases are."""
