@@ -23,7 +23,6 @@ REPORTS = {
 NAMES = {
     "nnUNetTrainerProSMA_open_30x100": "gates that start open",
     "nnUNetTrainerProSMA_30x100": "gates with the paper's start",
-    "nnUNetTrainerAttentionGate_30x100": "dense attention gate",
 }
 MARGIN = 1.0
 """Points of Dice: docs/protocol.md."""
