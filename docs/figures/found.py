@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 REPORTS = {
     "confirmation/cvc/report": "CVC-ClinicDB",
     "confirmation/isic2017/report": "ISIC 2017",
+    "confirmation/acdc/report": "ACDC",
     "confirmation/cvc/outside_kvasir": "Kvasir-SEG, by models of CVC-ClinicDB",
 }
 """Folders in docs/results with a comparison's summary.json, and what their cases are."""
