@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from nnunet_prosma.host import saving
 from nnunet_prosma.host.checkpoints import read_checkpoint
+from nnunet_prosma.host.marks import mark, validated_checkpoint
 from nnunet_prosma.host.progress import progress_of
 from nnunet_prosma.host.saving import STOPPED, Saver, put_on
 
@@ -71,6 +73,13 @@ def trainer(folder, saver, clock, plan=lambda trainer: None, epochs=4):
 
         def validation_step(self, batch):
             return {}
+
+        def perform_actual_validation(self, save_probabilities=False):
+            summary = folder / "validation" / "summary.json"
+            self.there_before = summary.exists()
+            plan(self)
+            summary.parent.mkdir(exist_ok=True)
+            summary.write_text("{}")
 
         def on_validation_epoch_end(self, val_outputs):
             self.logger.log("mean_fg_dice", 0.0, self.current_epoch)
@@ -145,7 +154,7 @@ def test_a_signal_ends_the_training_after_the_running_epoch_and_the_next_one_fol
     assert len(second.logger.get_value("train_losses", None)) == 4
     assert (tmp_path / "checkpoint_final.pth").is_file()
     assert not (tmp_path / "checkpoint_latest.pth").exists()
-    assert not (tmp_path / ".saving").exists()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_signal_that_leaves_no_time_for_the_epoch_saves_within_it_and_the_rest_follows(tmp_path, clock, monkeypatch):
@@ -247,7 +256,77 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before_whole(tmp_pa
     assert path.read_bytes() == before
     monkeypatch.setattr(torch, "save", save)
     training.save_checkpoint(str(path))
-    assert not (tmp_path / ".saving").exists()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"checkpoint_latest.pth", "checkpoints.json"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_what_a_killed_process_was_writing_goes_with_the_next_checkpoint(tmp_path, clock, monkeypatch):
+    here, there = os.pipe()
+    child = os.fork()
+    if not child:
+        training = trainer(tmp_path, Saver(clock), clock)
+        monkeypatch.setattr(
+            torch, "save", lambda content, name: (Path(name).touch(), os.write(there, b"1"), time.sleep(60))
+        )
+        training.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    os.read(here, 1)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.glob(".checkpoint_latest.pth.*.part/checkpoint_latest.pth"))) == 1
+    training = trainer(tmp_path, saver_of(clock, monkeypatch), clock)
+    training.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_validation_is_marked_with_its_checkpoint_and_gone_before_another_begins(tmp_path, clock, monkeypatch):
+    """nnU-Net leaves an earlier summary.json where a validation is killed, and says nowhere what it is of."""
+    summary = tmp_path / "validation" / "summary.json"
+    first = trainer(tmp_path, saver_of(clock, monkeypatch), clock, epochs=1)
+    first.run_training()
+    assert validated_checkpoint(tmp_path) is None
+    first.perform_actual_validation()
+    assert validated_checkpoint(tmp_path) == "checkpoint_final.pth"
+    first.save_checkpoint(str(tmp_path / "checkpoint_best.pth"))
+    assert validated_checkpoint(tmp_path) == "checkpoint_final.pth"
+
+    best = trainer(tmp_path, saver_of(clock, monkeypatch), clock)
+    best.load_checkpoint(str(tmp_path / "checkpoint_best.pth"))
+    best.perform_actual_validation()
+    assert not best.there_before
+    assert validated_checkpoint(tmp_path) == "checkpoint_best.pth"
+
+    def killed(trainer):
+        raise KeyboardInterrupt
+
+    final = trainer(tmp_path, saver_of(clock, monkeypatch), clock, killed)
+    final.load_checkpoint(str(tmp_path / "checkpoint_final.pth"))
+    with pytest.raises(KeyboardInterrupt):
+        final.perform_actual_validation()
+    assert not summary.exists()
+    assert validated_checkpoint(tmp_path) is None
+
+    best.perform_actual_validation()
+    anew = trainer(tmp_path, saver_of(clock, monkeypatch), clock, killed)
+    with pytest.raises(KeyboardInterrupt):
+        anew.run_training()
+    assert not summary.exists()
+    assert validated_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "marks", ["", "[]", '{"checkpoint_latest.pth": 3}', '{"checkpoint_latest.pth": {"epochs": "x"}}']
+)
+def test_marks_that_are_damaged_say_nothing(tmp_path, marks):
+    (tmp_path / "checkpoint_latest.pth").touch()
+    (tmp_path / "checkpoints.json").write_text(marks)
+    assert progress_of(tmp_path).kept == 0
+    assert validated_checkpoint(tmp_path) is None
+
+
+def test_an_epoch_of_no_iterations_is_no_part_of_an_epoch(tmp_path):
+    (tmp_path / "checkpoint_latest.pth").touch()
+    mark(tmp_path / "checkpoint_latest.pth", 3, 0, 0)
+    assert progress_of(tmp_path).kept == 3
 
 
 def test_workers_that_the_signal_ended_end_the_training_at_a_checkpoint(tmp_path, clock, monkeypatch):

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.plans import resolved
 
 SHARED = (
     "transpose_forward",
@@ -29,11 +30,12 @@ def decides_preprocessing(key: str) -> bool:
 
 
 def data_settings(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
-    """All that makes the data of a configuration what they are, but for the name of their folder.
+    """All that makes the data of a configuration what they are, inherited or its own, but for the name of their folder.
 
     How probabilities are resampled is left out: that comes after the network.
     """
-    own = plans["configurations"].get(configuration, {})
+    known = plans["configurations"]
+    own = resolved(known, configuration) if configuration in known else {}
     merged = {**{key: plans.get(key) for key in SHARED}, **own}
     return {
         key: value

@@ -32,7 +32,7 @@ def run(
     log holds already. on_start: is given the process as soon as there is one.
     """
     program = find(command[0])
-    with open(log, "a" if append else "w") as output, open(log) as written:
+    with open(log, "a" if append else "w") as output, open(log, errors="replace") as written:
         written.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [program, *command[1:]],

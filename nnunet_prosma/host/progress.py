@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json
 from nnunet_prosma.host.marks import read_marks
 from nnunet_prosma.host.trained import BEST, FINAL, LATEST
@@ -48,11 +49,13 @@ def _kept(folder: Path, name: str) -> float:
     if not (folder / name).is_file():
         return 0
     mark = read_marks(folder).get(name, {})
-    return float(mark.get("epochs", 0)) + mark.get("iterations", 0) / mark.get("of_iterations", 1)
+    return mark.get("epochs", 0) + mark.get("iterations", 0) / max(1, mark.get("of_iterations", 1))
 
 
 def _number(path: Path, name: str) -> int | None:
-    if not path.is_file():
+    """A file that is not there, or that a kill or a full disk has cut off, tells none."""
+    try:
+        found = re.fullmatch(r"\d+", str(read_json(path).get(name, "")))
+    except InputError:
         return None
-    found = re.fullmatch(r"\d+", str(read_json(path).get(name, "")))
     return int(found[0]) if found else None

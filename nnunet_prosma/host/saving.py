@@ -5,7 +5,6 @@ the training at a checkpoint, from which nnUNetv2_train --c goes on; it exits wi
 is too short for the rest of the epoch, the checkpoint is of the midst of it, and the epoch's last part follows later.
 """
 
-import contextlib
 import os
 import signal
 import time
@@ -14,8 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from nnunet_prosma.host.marks import mark, read_marks
-from nnunet_prosma.host.trained import LATEST
+from nnunet_prosma.files.leftovers import remove, remove_dead, temporary_name
+from nnunet_prosma.host.marks import forget_validation, mark, mark_validated, read_marks
+from nnunet_prosma.host.trained import FINAL, LATEST
 
 STOPPED = 75
 """The exit status of a training that stopped at a checkpoint: a later attempt succeeds (sysexits.h's EX_TEMPFAIL)."""
@@ -44,6 +44,8 @@ class Saver:
         self.to_do = 0
         self.done_before = 0
         """Iterations of the epoch to come that an earlier attempt did."""
+        self.weights = ""
+        """Name of the checkpoint that the network's weights are of."""
 
     def listen(self) -> None:
         for name in ("SIGUSR1", "SIGTERM"):
@@ -94,21 +96,25 @@ def _save_checkpoint(original: Any, saver: Saver) -> Any:
     def save_checkpoint(self: Any, filename: str) -> None:
         """By nnU-Net's own method, under a temporary name first; a mark beside it tells the epochs that it holds."""
         path = Path(filename)
-        temporary = path.parent / ".saving" / path.name
+        temporary = temporary_name(path) / path.name
         began = saver.clock()
-        if self.local_rank == 0:
-            temporary.parent.mkdir(exist_ok=True)
-        original(self, str(temporary))
-        if self.local_rank == 0 and temporary.is_file():
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())  # a node that fails loses what only its memory held
-            os.replace(temporary, path)
-            mark(path, self.current_epoch + 1, 0)
-            saver.longest_saving_s = max(saver.longest_saving_s, saver.clock() - began)
-            if path.name == LATEST:
-                saver.saved_at = saver.clock()
-            with contextlib.suppress(OSError):
-                temporary.parent.rmdir()
+        if self.local_rank:
+            original(self, str(temporary))  # which writes nothing
+            return
+        remove_dead(path)
+        temporary.parent.mkdir()
+        try:
+            original(self, str(temporary))
+            if temporary.is_file():
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())  # a node that fails loses what only its memory held
+                os.replace(temporary, path)
+                mark(path, self.current_epoch + 1, 0)
+                saver.longest_saving_s = max(saver.longest_saving_s, saver.clock() - began)
+                if path.name == LATEST:
+                    saver.saved_at = saver.clock()
+        finally:
+            remove(temporary.parent)
 
     return save_checkpoint
 
@@ -121,6 +127,7 @@ def _load_checkpoint(original: Any, saver: Saver) -> Any:
         if not isinstance(checkpoint, str | os.PathLike):
             return
         path = Path(checkpoint)
+        saver.weights = path.name
         known = read_marks(path.parent).get(path.name, {})
         stat = path.stat()
         if (known.get("size"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
@@ -141,13 +148,15 @@ def _run_training(original: Any, saver: Saver) -> Any:
         )
         saver.phase = "training"
         saver.saved_at = saver.clock()
+        if self.local_rank == 0:
+            forget_validation(Path(self.output_folder))
         try:
             original(self)
         except RuntimeError as error:
             if saver.signal is None or "workers" not in str(error):
                 raise
             save_within_the_epoch(self, saver, f"{saver.signal} ended nnU-Net's workers")
-        saver.phase = "after training"
+        saver.phase, saver.weights = "after training", FINAL
         if saver.signal is not None:
             leave(self, saver, f"stopped by {saver.signal} after the last epoch: the validation is left to do")
 
@@ -221,7 +230,11 @@ def _perform_actual_validation(original: Any, saver: Saver) -> Any:
         saver.phase = "validation"
         if saver.signal is not None:
             leave(self, saver, f"stopped by {saver.signal} before the validation")
+        if self.local_rank == 0:
+            forget_validation(Path(self.output_folder))
         original(self, save_probabilities)
+        if self.local_rank == 0:
+            mark_validated(Path(self.output_folder), saver.weights)
 
     return perform_actual_validation
 
