@@ -19,6 +19,7 @@ from workspace import EXTENSION
 
 from nnunet_prosma.command import main
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.marks import mark_validated
 from nnunet_prosma.metrics import count_folder, scores_of
 from nnunet_prosma.study import SHIPPED, names
 from nnunet_prosma.study.runs import Run, command, state
@@ -107,7 +108,7 @@ def test_a_study_is_killed_and_stopped_and_goes_on_to_its_table(workspace, monke
     assert f"stopped; the same command goes on from here: nnunet-prosma {' '.join(map(str, words))}" in said
     assert (first / "validation" / "summary.json").is_file()
     assert not (second / "checkpoint_final.pth").exists()
-    assert not list((workspace.path / "out" / "runs").glob("*.lock"))  # nothing is left at work
+    assert not list(results.glob("*/.fold_*.lock"))  # nothing is left at work
     stopped = json.loads((workspace.path / "out" / "runs" / f"{second.parent.name}__fold_0.json").read_text())
     assert stopped["attempts"][0]["state"] == "stopped"
 
@@ -229,6 +230,9 @@ def test_the_command_line_is_stronger_than_the_file_and_the_file_must_be_there(t
     path.write_text(yaml.safe_dump(STUDY))
     assert read(path, dataset="7", folds=[2]).folds == (2,)
     assert read(path, dataset="7").dataset == "7"
+    for said, meant in (("027", "27"), ("27", "27"), ("'027'", "027"), ("Dataset027_ACDC",) * 2):
+        path.write_text(yaml.safe_dump({**STUDY, "dataset": None}).replace("dataset: null", f"dataset: {said}"))
+        assert read(path).dataset == meant  # and not 23, as YAML 1.1 has it
     path.write_text("title: [")
     assert main(["study", str(path), "-o", "x"]) == 2
     assert "cannot be read as YAML" in capsys.readouterr().err
@@ -275,11 +279,16 @@ def test_nnunets_own_marks_say_how_far_a_run_is(tmp_path):
     (run.folder / "checkpoint_final.pth").touch()
     assert state(run, final, None) == "to validate"
     (run.folder / "validation").mkdir()
-    (run.folder / "validation" / "summary.json").touch()
+    (run.folder / "validation" / "summary.json").write_text('{"metric_per')
+    assert state(run, final, None) == "to validate"  # it was killed while nnU-Net wrote that
+    (run.folder / "validation" / "summary.json").write_text('{"metric_per_case": []}')
     assert state(run, final, None) == "finished"
     assert state(run, best, None) == "to validate"  # nnU-Net's default was validated
     assert state(run, best, "best") == "finished"
     assert state(run, final, "best") == "to validate"
+    mark_validated(run.folder, "checkpoint_best.pth")  # by another study, which this one's record does not know of
+    assert state(run, final, "final") == "to validate"
+    assert state(run, best, "final") == "finished"
     words = command(run, Setting(best, "Dataset005_Toy", tmp_path, tmp_path, "cpu"), "to continue")
     assert " ".join(words) == ("nnUNetv2_train Dataset005_Toy 2d 0 -tr T -p nnUNetPlans -device cpu --c --val_best")
     two = command(run, Setting(final, "5", tmp_path, tmp_path, "cuda", num_gpus=2), "to validate")

@@ -83,7 +83,8 @@ def test_an_array_survives_a_signal_a_kill_and_a_failing_node_and_its_table_is_w
         assert re.search(r"job \d+: the table, when these have ended", said)
 
         until(held(*names[:2]))
-        lock = json.loads((out / "runs" / f"{ARMS['gated']}__nnUNetPlans__3d_fullres__fold_0.lock").read_text())
+        results = toy.results / "Dataset009_Toy"
+        lock = json.loads((results / f"{ARMS['gated']}__nnUNetPlans__3d_fullres" / ".fold_0.lock").read_text())
         assert lock["job"]
         for process in (lock["process"], lock["training"]):  # the batch script, and what it started
             os.kill(process, signal.SIGKILL)
@@ -95,7 +96,7 @@ def test_an_array_survives_a_signal_a_kill_and_a_failing_node_and_its_table_is_w
         sent.wait()
 
         until(held(*names[2:]))
-        locks = [json.loads(path.read_text()) for path in (out / "runs").glob("*_1.lock")]
+        locks = [json.loads(path.read_text()) for path in results.glob("*/.fold_1.lock")]
         run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         for _ in range(100):  # Slurm does not start a job where its first copy still ends
             if not any(started(lock["process"]) for lock in locks):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -115,6 +116,17 @@ def test_a_study_goes_on_elsewhere_from_what_was_collected(machine, tmp_path, ca
     assert numbers(third) == numbers(whole)
 
 
+def test_a_debug_file_that_was_cut_off_leaves_question_marks_in_the_table(machine, tmp_path):
+    setting = machine("whole", folds=(0, 1))
+    fold = next(run.folder for run in runs_of(setting) if run.arm == ARMS[1])
+    (fold / "debug.json").write_text('{"num_epochs": "10')
+    wrong = make_table(setting, command="x")
+    table = (setting.output / "table.md").read_text()
+    assert re.search(r"\| vanilla \| nnUNetTrainer \| nnUNetPlans \| \d+ x", table)
+    assert re.search(r"\| gated \| nnUNetTrainerProSMA \| nnUNetPlans \| \? x \? \|", table)
+    assert any("debug.json" in sentence for sentence in wrong)  # compare names it
+
+
 def test_a_damaged_prediction_is_named_and_its_case_left_out_of_every_method(machine, tmp_path, capsys):
     whole = machine("whole", folds=(0, 1))
     path = runs_of(whole)[-1].folder / "validation" / "d.nii.gz"  # of the gated network's second fold
@@ -154,11 +166,10 @@ def test_collect_names_a_damaged_prediction_and_the_table_made_elsewhere_leaves_
     assert main([*told, "--collect", str(box)]) == 2
     out, err = capsys.readouterr()
     assert "3 trainings in" in out
-    first, second = err.strip().splitlines()
-    assert "fold 0, vanilla (nnUNetTrainer) is not collected: " in first
-    assert "summary.json cannot be read" in first
-    assert "fold 1, gated" in second
-    assert "d.nii.gz cannot be read" in second
+    assert "fold 0, vanilla (nnUNetTrainer) is trained but not validated, or that was cut off: not collected" in out
+    (sentence,) = err.strip().splitlines()
+    assert "fold 1, gated" in sentence
+    assert "d.nii.gz cannot be read" in sentence
     third = machine("third")
     shutil.copytree(box, third.output, dirs_exist_ok=True)
     (sentence,) = make_table(third, command="x")

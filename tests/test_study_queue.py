@@ -9,12 +9,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files.leftovers import host
 from nnunet_prosma.study import local, status
+from nnunet_prosma.study.attempt import attempt
 from nnunet_prosma.study.lock import HeldError, held_alone, holder_of, started
 from nnunet_prosma.study.record import Attempt, Record, read_record, write_record
 from nnunet_prosma.study.runs import Run, named
@@ -36,6 +39,12 @@ def runs(setting, count=4):
         Run(ARMS[n % 2], n // 2, setting.output / "results" / ARMS[n % 2].trainer / f"fold_{n // 2}")
         for n in range(count)
     ]
+
+
+def finish(run):
+    (run.folder / "validation").mkdir(parents=True)
+    (run.folder / "checkpoint_final.pth").touch()
+    (run.folder / "validation" / "summary.json").write_text('{"metric_per_case": []}')
 
 
 def pretend(monkeypatch, work):
@@ -84,6 +93,79 @@ def test_what_fails_is_told_and_the_rest_goes_on(setting, monkeypatch, capsys):
         "fold 0, with (nnUNetTrainerProSMAShort)",
     ]
     assert "[4/4] fold 1, with (nnUNetTrainerProSMAShort): to train" in capsys.readouterr().out
+
+
+def test_what_another_process_takes_or_finishes_is_no_failure(setting, monkeypatch, capsys):
+    """Two machines on one study: the second finds runs held, or finished by the first."""
+    first, second, third, fourth = runs(setting)
+    given = []
+    finish(first)
+
+    def attempt(run, *rest):
+        if run == second:
+            finish(second)  # by the other, while it was held
+            raise HeldError("held")
+        if run == third:
+            raise HeldError("fold 1, without: process 7 on n2, is still at work on it")
+        given.append(run)
+
+    monkeypatch.setattr(local, "attempt", attempt)
+    wrong, _ = local.work_off(runs(setting), setting, local.slots("cpu", 1, None, 1))
+    assert wrong == ["fold 1, without: process 7 on n2, is still at work on it"]
+    assert given == [fourth]
+    assert f"{fourth.title}: finished elsewhere meanwhile" in capsys.readouterr().out
+
+
+def test_a_run_that_another_machine_has_finished_meanwhile_is_not_trained(setting):
+    (run, *_) = runs(setting)
+    finish(run)
+    assert attempt(run, setting, {}, Stop()) is None
+    assert not run.lock.exists()
+
+
+def test_two_studies_that_share_a_training_do_not_train_it_at_once(setting):
+    (run, *_) = runs(setting)
+    other = replace(setting, output=setting.output.parent / "other")
+    with held_alone(run.lock, "fold 0"), pytest.raises(HeldError, match="is still at work on it"):
+        attempt(run, other, {}, Stop())
+
+
+def test_names_with_spaces_reach_nnunet_whole(setting, monkeypatch):
+    arm = Arm("of mine", "nnUNetTrainerShort", plans="my plans")
+    run = Run(arm, 0, setting.output / "results" / "nnUNetTrainerShort__my plans__2d" / "fold_0")
+    given = []
+
+    def train(words, log, env, follow, **settings):
+        given.extend(words)
+        finish(run)
+        return 0
+
+    monkeypatch.setattr("nnunet_prosma.study.attempt.processes.run", train)
+    assert attempt(run, setting, {}, Stop()).state == "finished"
+    assert given[given.index("-p") + 1] == "my plans"
+    assert "-p 'my plans' " in read_record(setting.output, run.key).attempts[0].command
+
+
+def test_a_debug_file_that_a_kill_cut_off_stops_neither_queue_nor_status(setting, monkeypatch):
+    first, *rest = runs(setting)
+    first.folder.mkdir(parents=True)
+    for content in ("", '{"num_epochs": "1', "[]"):
+        (first.folder / "debug.json").write_text(content)
+        given = pretend(monkeypatch, lambda run: None)
+        assert local.work_off(runs(setting), setting, local.slots("cpu", 1, None, 1))[0] == []
+        assert [key for key, _ in given] == [run.key for run in (first, *rest)]
+        found = status.statuses(runs(setting), setting)
+        assert [s.epochs for s in found] == [None] * 4
+
+
+def test_a_queue_whose_threads_end_early_says_what_was_not_begun(setting, monkeypatch):
+    def broken(view, line):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("nnunet_prosma.study.view.View.say", broken)
+    monkeypatch.setattr(threading, "excepthook", lambda told: None)
+    wrong, _ = local.work_off(runs(setting), setting, local.slots("cpu", 1, None, 1))
+    assert wrong[-1] == "3 of 4 runs were not begun, since this study's threads have ended early"
 
 
 def test_gpus_and_jobs_that_cannot_be_meant_are_refused():
@@ -152,7 +234,7 @@ def test_another_nodes_lock_holds_until_slurm_knows_the_job_no_more(tmp_path, mo
     tools.mkdir()
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    held = {"host": f"not-{socket.gethostname()}", "process": os.getpid(), "started": started(os.getpid()), "job": "7"}
+    held = {"host": "n2", "where": "n2-4026531836", "process": os.getpid(), "started": started(os.getpid()), "job": "7"}
 
     def answers(script):
         (tools / "squeue").write_text(f"#!/bin/sh\n{script}\n")
@@ -184,9 +266,26 @@ def test_another_nodes_lock_holds_until_slurm_knows_the_job_no_more(tmp_path, mo
 
 def test_a_lock_of_a_process_whose_number_another_has_now_is_taken(tmp_path):
     path = tmp_path / "a.lock"
-    path.write_text(json.dumps({"host": socket.gethostname(), "process": os.getpid(), "started": "1", "job": None}))
+    path.write_text(json.dumps({"host": "n", "where": host(), "process": os.getpid(), "started": "1", "job": None}))
     with held_alone(path, "fold 0"):
         pass
+
+
+def test_a_process_of_another_container_on_this_host_is_not_looked_for_among_ours(tmp_path):
+    """Its number means nothing here, and it may be at work."""
+    path = tmp_path / "a.lock"
+    gone = {"host": socket.gethostname(), "where": f"{host()}0", "process": 1, "started": "1", "job": None}
+    path.write_text(json.dumps(gone))
+    with pytest.raises(HeldError, match="is still at work"), held_alone(path, "fold 0"):
+        pass
+
+
+def test_a_lock_that_another_holds_by_now_is_left_to_it(tmp_path):
+    path = tmp_path / "a.lock"
+    other = {"host": "n2", "where": "n2-4026531836", "process": 7, "started": "1", "job": "8"}
+    with held_alone(path, "fold 0"):
+        path.write_text(json.dumps(other))  # who was sure that we are gone
+    assert json.loads(path.read_text()) == other
 
 
 def test_a_record_says_what_was_done_and_counts_restarts_without_progress(tmp_path):
@@ -233,16 +332,14 @@ def test_asked_to_end_a_study_passes_it_on_and_ends_by_force_at_the_second_ctrl_
 
 def test_a_status_tells_what_is_done_runs_waits_and_failed_and_why(setting):
     done, running, failed, _ = runs(setting)
-    (done.folder / "validation").mkdir(parents=True)
-    (done.folder / "checkpoint_final.pth").touch()
-    (done.folder / "validation" / "summary.json").touch()
+    finish(done)
     (done.folder / "debug.json").write_text(json.dumps({"num_epochs": "10"}))
     log = "".join(f"t: Epoch {n}\nt: Epoch time: 60.0 s\n" for n in range(4))
     running.folder.mkdir(parents=True)
     (running.folder / "training_log_2026_1_1_01_01_01.txt").write_text(log)
     (running.folder / "debug.json").write_text(json.dumps({"num_epochs": "10"}))
     write_record(setting.output, Record(failed.key, attempts=[Attempt("c", "n3", "t", state="failed", why="no space")]))
-    with held_alone(setting.output / "runs" / f"{running.key}.lock", "x"):
+    with held_alone(running.lock, "x"):
         found = status.statuses(runs(setting), setting)
     assert [s.state for s in found] == ["done", "running", "failed", "waiting"]
     assert (found[1].epoch, found[1].epochs, found[1].left_s) == (4, 10, 360)

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -54,8 +55,8 @@ def setting(tmp_path, cluster, monkeypatch):
 
 def finish(run):
     (run.folder / "validation").mkdir(parents=True)
-    for name in ("checkpoint_final.pth", "validation/summary.json"):
-        (run.folder / name).touch()
+    (run.folder / "checkpoint_final.pth").touch()
+    (run.folder / "validation" / "summary.json").write_text('{"metric_per_case": []}')
 
 
 def ended(setting, run, *states, **changes):
@@ -114,8 +115,6 @@ def test_the_table_follows_all_jobs_and_what_waits_is_not_submitted_twice(settin
 
 
 def test_numbers_of_runs_stay_when_a_study_grows(setting, cluster):
-    from dataclasses import replace
-
     write_scripts(runs_of(setting), setting, [], 2, None)
     before = (setting.output / "slurm" / "runs.txt").read_text()
     arms = (Arm("first", "nnUNetTrainerOther"), *setting.study.arms)
@@ -133,8 +132,32 @@ def test_the_signal_comes_earlier_than_the_longest_epoch_seen(setting):
     log = "t: Epoch 0\nt: Epoch time: 900.0 s\nt: Epoch 1\nt: Epoch time: 400.0 s\n"
     (run.folder / "training_log_2026_1_1_01_01_01.txt").write_text(log)
     assert lead_s([run]) == 1410
-    assert own_lead_s(["-t", "1:00", "--signal=B:USR1@77"]) == 77
     assert own_lead_s(["-t", "1:00"]) is None
+    assert own_lead_s(["-t", "1:00", "--signal=B:USR1@77"]) == 77
+    assert own_lead_s(["--signal", "B:SIGUSR1@77", "-t", "1:00"]) == 77
+    assert own_lead_s(["--signal=B:10"]) == 60  # Slurm's own lead
+    for words, got in (
+        (["--signal=USR1@77"], "USR1@77"),
+        (["--signal", "B:TERM@9"], "B:TERM@9"),
+        (["--signal"], "not"),
+    ):
+        with pytest.raises(InputError, match=rf"--signal must be B:USR1 or B:USR1@SECONDS, .* got {got}"):
+            own_lead_s(words)
+
+
+def test_a_study_that_lacks_runs_of_the_queue_is_not_put_in_the_place_of_theirs(setting, cluster):
+    """Tasks that wait read slurm/study.yaml when they start."""
+    array.submit(setting, [], None, 2)
+    written = (setting.output / "slurm" / "study.yaml").read_text()
+    cluster.answer("squeue", "101|1|RUNNING|None\n101|2|PENDING|Resources\n")
+    other = replace(setting, study=replace(setting.study, folds=(1,)))
+    lost = ", ".join(sorted(run.key for run in runs_of(setting)[:2]))
+    with pytest.raises(InputError, match=re.escape(f"lacks ({lost}): give it with their folds and arms too")):
+        array.submit(other, [], None, 2)
+    assert (setting.output / "slurm" / "study.yaml").read_text() == written
+    assert len(cluster("sbatch")) == 2
+    cluster.answer("squeue", "")
+    assert array.submit(other, [], None, 2)[0].startswith("job 103: 2 runs, sbatch --array=3,4 ")
 
 
 def test_the_tables_job_asks_for_no_gpu():

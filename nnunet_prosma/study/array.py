@@ -1,13 +1,12 @@
 """A study as an array of Slurm's jobs: what is submitted, what a task does at its end, what follows."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json, write_json
 from nnunet_prosma.study import slurm
-from nnunet_prosma.study.attempt import lock_of
 from nnunet_prosma.study.lock import holder_of
 from nnunet_prosma.study.record import Attempt, read_record, write_record
 from nnunet_prosma.study.runs import Run, runs_of
@@ -28,8 +27,9 @@ def submit(
     """
     runs = runs_of(setting)
     waiting = in_queue(setting)
+    refuse_to_lose(runs, waiting)
     wanted = [run for run in runs if standing(run, setting) not in DONE and run.key not in waiting]
-    wanted = [run for run in wanted if holder_of(lock_of(setting, run)) is None]
+    wanted = [run for run in wanted if holder_of(run.lock) is None]
     if only is None:
         for run in wanted:
             record = read_record(setting.output, run.key)
@@ -54,6 +54,16 @@ def submit(
         write_json(setting.output / "slurm" / "table.json", {"job": follower})
         said.append(f"job {follower}: the table, when these have ended")
     return said
+
+
+def refuse_to_lose(runs: Sequence[Run], waiting: Mapping[str, str]) -> None:
+    """Tasks read the study when they start: what the queue holds must be in the one that is submitted now."""
+    if lost := sorted(set(waiting) - {run.key for run in runs}):
+        raise InputError(
+            f"Slurm's queue holds runs of this folder that the study as given now lacks ({', '.join(lost)}): give it "
+            f"with their folds and arms too, since what waits is not submitted twice; or name another -o, or end them "
+            f"with scancel"
+        )
 
 
 def leave_out_earlier_table(setting: Setting) -> None:
@@ -119,7 +129,7 @@ def died(setting: Setting) -> list[str]:
     keys = []
     waiting = in_queue(setting)
     for run in runs_of(setting):
-        if standing(run, setting) in DONE or run.key in waiting or holder_of(lock_of(setting, run)) is not None:
+        if standing(run, setting) in DONE or run.key in waiting or holder_of(run.lock) is not None:
             continue
         record = read_record(setting.output, run.key)
         last = record.attempts[-1] if record.attempts else None

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -19,13 +20,10 @@ from nnunet_prosma.host.train import START
 from nnunet_prosma.study import slurm
 from nnunet_prosma.study.lock import Lock, held_alone
 from nnunet_prosma.study.record import Attempt, Record, read_record, write_record
-from nnunet_prosma.study.runs import Run, command, state
+from nnunet_prosma.study.runs import Run, command
 from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.standing import DONE, standing
 from nnunet_prosma.study.stop import Stop
-
-
-def lock_of(setting: Setting, run: Run) -> Path:
-    return setting.output / "runs" / f"{run.key}.lock"
 
 
 def attempt(
@@ -34,12 +32,17 @@ def attempt(
     variables: Mapping[str, str],
     stop: Stop,
     on_line: Callable[[str], None] = lambda line: None,
-) -> Attempt:
-    """Takes the run as far as it gets; what it came to is in the attempt that is returned and on record."""
-    with held_alone(lock_of(setting, run), run.title) as lock:
+) -> Attempt | None:
+    """Takes the run as far as it gets; what it came to is in the attempt that is returned and on record.
+
+    None: somebody else has finished it meanwhile, such as the same study on another machine.
+    """
+    with held_alone(run.lock, run.title) as lock:
         record = read_record(setting.output, run.key)
         record.row, record.fold, record.repeat = run.arm.row, run.fold, run.repeat
-        how = state(run, setting.study, record.validated)
+        how = standing(run, setting)
+        if how in DONE:
+            return None
         now = begin(run, setting, variables, how)
         record.attempts.append(now)
         write_record(setting.output, record)
@@ -57,7 +60,7 @@ def attempt(
 def begin(run: Run, setting: Setting, variables: Mapping[str, str], how: str) -> Attempt:
     environment = {**os.environ, **variables}
     return Attempt(
-        command=" ".join(command(run, setting, how)),
+        command=shlex.join(command(run, setting, how)),
         node=socket.gethostname(),
         begun=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         job=slurm.job(),
@@ -96,7 +99,7 @@ def carry_out(
                 now.why = found[1]
             on_line(line)
 
-        name, *arguments = now.command.split(" ")
+        name, *arguments = shlex.split(now.command)
         words = [sys.executable, "-c", START, *arguments]
         try:
             now.exit = processes.run(

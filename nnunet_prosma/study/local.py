@@ -38,9 +38,9 @@ def slots(device: str, jobs: int | None, gpus: Sequence[str] | None, num_gpus: i
 def work_off(runs: list[Run], setting: Setting, places: list[Slot]) -> tuple[list[str], Stop]:
     """What went wrong, a sentence each; and whether, and by what, the study was stopped."""
     wrong: list[str] = []
+    elsewhere: dict[str, str] = {}
     waiting = list(enumerate(runs, 1))
-    states = {run.key: standing(run, setting) for run in runs}
-    view = View(sum(how in DONE for how in states.values()), len(runs))
+    view = View(sum(standing(run, setting) in DONE for run in runs), len(runs))
     taking = threading.Lock()
 
     def failed(sentence: str) -> None:
@@ -54,21 +54,25 @@ def work_off(runs: list[Run], setting: Setting, places: list[Slot]) -> tuple[lis
                 if not waiting:
                     return
                 number, run = waiting.pop(0)
-            view.say(f"[{number}/{len(runs)}] {run.title}: {states[run.key]}")
-            if states[run.key] in DONE:
-                continue
-            view.begin(run, place)
             finished = False
             try:
+                how = standing(run, setting)
+                view.say(f"[{number}/{len(runs)}] {run.title}: {how}")
+                if how in DONE:
+                    continue
+                view.begin(run, place)
                 done = attempt(run, setting, told, stop, lambda line, run=run: view.follow(run, line))  # type: ignore[misc]
-                finished = done.state == "finished"
-                if done.state == "failed":
+                finished = done is None or done.state == "finished"
+                if done is None:
+                    view.say(f"{run.title}: finished elsewhere meanwhile")
+                elif done.state == "failed":
                     failed(f"{run.title}: {done.why}")
                 elif done.state == "stopped":
                     follows = end_of_task(run, setting, done) if len(runs) == 1 else ""
                     view.say("; ".join(part for part in (f"{run.title}: {done.why}", follows) if part))
             except HeldError as error:
-                failed(str(error))
+                elsewhere[run.key] = str(error)
+                view.say(f"{error}; the rest goes on" if waiting else str(error))
             except Exception as error:
                 failed(f"{run.title}: {type(error).__name__}: {error}")
             finally:
@@ -81,4 +85,9 @@ def work_off(runs: list[Run], setting: Setting, places: list[Slot]) -> tuple[lis
         while any(thread.is_alive() for thread in threads):  # a signal is seen between two waits
             time.sleep(0.1)
     view.close()
+    if waiting and not stop.signal:
+        wrong.append(f"{len(waiting)} of {len(runs)} runs were not begun, since this study's threads have ended early")
+    for run in runs:
+        if run.key in elsewhere and standing(run, setting) not in DONE:  # not finished meanwhile
+            wrong.append(elsewhere[run.key])
     return wrong, stop

@@ -1,6 +1,7 @@
-"""One process at a time for a run, on any node that sees the study's folder.
+"""One process at a time for a run, on any node that sees nnU-Net's results.
 
-A lock is a file that says who holds it: host, process, its start, the training's process, Slurm's job. Files are made
+A lock is a file beside the training's folder, so that it is one of all studies that train the same. It says who holds
+it: host, its namespace of processes, process, its start, the training's process, Slurm's job. Files are made
 by link and taken away by rename, which are whole on network file systems too, where flock often holds one node only.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_json
-from nnunet_prosma.files.leftovers import start_of
+from nnunet_prosma.files.leftovers import host, start_of
 
 
 class HeldError(InputError):
@@ -30,6 +31,7 @@ class Lock:
         self.path = path
         self.holder: dict[str, Any] = {
             "host": socket.gethostname(),
+            "where": host(),
             "process": os.getpid(),
             "started": started(os.getpid()),
             "job": os.environ.get("SLURM_JOB_ID"),
@@ -41,8 +43,13 @@ class Lock:
         write_json(self.path, self.holder)
 
     def release(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
+        """Takes it away, unless somebody has, and holds the run now."""
+        try:
+            held = json.loads(self.path.read_text())
+        except (FileNotFoundError, ValueError):
+            return
+        if held == self.holder:
+            self.path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -106,8 +113,9 @@ def _take_away_what_nobody_holds(path: Path, what: str) -> None:
 
 
 def _at_work(holder: dict[str, Any]) -> bool:
-    """A process of this host is looked at, one of another by Slurm's queue; without a job nobody can tell: at work."""
-    if holder.get("host") == socket.gethostname():
+    """A process of this host (and container) is looked at, one of another by Slurm's queue; without a job nobody can
+    tell: at work."""
+    if holder.get("where") == host():
         return any(
             holder.get(name) and started(holder[name]) == holder.get(when) is not None
             for name, when in (("process", "started"), ("training", "training_started"))

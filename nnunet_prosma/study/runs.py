@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import read_json
 from nnunet_prosma.host.datasets import folder_of
+from nnunet_prosma.host.marks import SUMMARY, validated_checkpoint
+from nnunet_prosma.host.trained import BEST, FINAL, LATEST
 from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm, Study
 
@@ -34,17 +37,25 @@ class Run:
         return f"fold {self.fold}{repeat}, {self.arm.row} ({self.arm.trainer})"
 
     @property
+    def lock(self) -> Path:
+        """The file that says who is at work on it, whichever study that is."""
+        return self.folder.with_name(f".{self.folder.name}.lock")
+
+    @property
     def trained(self) -> bool:
-        return (self.folder / "checkpoint_final.pth").is_file()
+        return (self.folder / FINAL).is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether it is trained and validated, by nnU-Net's own marks."""
-        return self.trained and (self.folder / "validation" / "summary.json").is_file()
+        """Whether it is trained and validated, by nnU-Net's own marks; a summary that a kill cut off is none."""
+        try:
+            return self.trained and bool(read_json(self.folder / SUMMARY))
+        except InputError:
+            return False
 
     @property
     def begun(self) -> bool:
-        return any((self.folder / f"checkpoint_{name}.pth").is_file() for name in ("latest", "best"))
+        return any((self.folder / name).is_file() for name in (LATEST, BEST))
 
 
 def runs_of(setting: Setting) -> list[Run]:
@@ -73,9 +84,12 @@ def named(key: str, runs: list[Run]) -> Run:
 def state(run: Run, study: Study, validated: str | None) -> str:
     """finished, to validate, to continue or to train. validated: which checkpoint this study saw validated, if it did.
 
-    nnU-Net writes no mark of the checkpoint that it validated. Of a run that somebody else finished the final one is
-    assumed, its default, so it is validated again where the study wants the best one.
+    A training of ours, in whichever study, has a mark of the checkpoint that was validated last. Of a run that somebody
+    else finished the final one is assumed, nnU-Net's default, so it is validated again where the study wants the best.
     """
+    marked = validated_checkpoint(run.folder)
+    if marked is not None:
+        validated = marked.removeprefix("checkpoint_").removesuffix(".pth")
     if run.finished and (validated or "final") == study.checkpoint:
         return "finished"
     if run.trained:

@@ -2,11 +2,14 @@
 
 import math
 import os
+import re
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from nnunet_prosma import __version__
+from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import write_text
 from nnunet_prosma.host.processes import find
 from nnunet_prosma.host.training_log import read_training_logs
@@ -16,6 +19,8 @@ from nnunet_prosma.study.spec import as_yaml
 
 LEAST_LEAD_S = 300
 """Time before a time limit, for the running epoch to end and a checkpoint to be written."""
+SLURMS_LEAD_S = 60
+"""What Slurm takes where --signal names no time."""
 GPU_OPTIONS = ("--gres", "--gpus", "-G", "--gpus-per-task", "--gpus-per-node", "--gpus-per-socket", "--mem-per-gpu")
 
 ARRAY = """\
@@ -52,12 +57,12 @@ def write_scripts(
     runs: Sequence[Run], setting: Setting, options: Sequence[str], left: int, parallel: int | None
 ) -> tuple[Path, Path]:
     """array.sh and table.sh, beside runs.txt, and study.yaml with what the command line said."""
+    lead, own = lead_s(runs), own_lead_s(options)
     folder = setting.output / "slurm"
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     write_text(folder / "study.yaml", as_yaml(setting.study))
     keys = numbered(runs, folder / "runs.txt")
     write_text(folder / "runs.txt", "".join(f"{key}\n" for key in keys))
-    lead, own = lead_s(runs), own_lead_s(options)
     command = [find("nnunet-prosma"), "study", str(folder / "study.yaml"), "-o", str(setting.output)]
     device = ["-device", setting.device, "-num_gpus", str(setting.num_gpus)]
     device += ["--checkpoint-every", f"{setting.checkpoint_every:g}"]
@@ -99,11 +104,21 @@ def lead_s(runs: Sequence[Run]) -> int:
 
 
 def own_lead_s(options: Sequence[str]) -> int | None:
-    """The lead of a --signal among the user's options, which is stronger than ours."""
-    for option in options:
-        if option.startswith("--signal=") and option.partition("@")[2].isdigit():
-            return int(option.partition("@")[2])
-    return None
+    """The lead of a --signal among the user's options, which is stronger than ours. One that does not reach a training
+    as the signal to stop is an InputError."""
+    lead = None
+    for word, following in pairwise([*options, ""]):
+        name, _, value = word.partition("=")
+        if name == "--signal":
+            value = value or following
+            found = re.fullmatch(r"B:(?:SIG)?(?:USR1|10)(?:@(\d+))?", value)
+            if not found:
+                raise InputError(
+                    f"--signal must be B:USR1 or B:USR1@SECONDS, which reaches a training and ends it at a checkpoint, "
+                    f"got {value or 'nothing'}"
+                )
+            lead = int(found[1] or SLURMS_LEAD_S)
+    return lead
 
 
 def exports() -> list[str]:

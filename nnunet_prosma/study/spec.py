@@ -1,5 +1,6 @@
 """What a study file says."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -68,8 +69,17 @@ def read(path: Path, *, dataset: str | None = None, folds: Sequence[int] | None 
 def _content(path: Path) -> Any:
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """A number that begins with 0, as nnU-Net's data sets' do, is decimal as it is in YAML 1.2: yaml reads 027 as
+        23."""
+
+        def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+            text = str(self.construct_scalar(node))
+            return int(text) if re.fullmatch(r"0\d+", text) else int(super().construct_yaml_int(node))
+
+    Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), Loader)
         for text in _texts(content, set()):
             text.encode()  # half of a surrogate pair is no text
         return content

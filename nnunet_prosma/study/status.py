@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnunet_prosma.host.progress import progress_of
-from nnunet_prosma.study.attempt import lock_of
 from nnunet_prosma.study.lock import holder_of
 from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run
@@ -34,7 +33,7 @@ class Status:
 def status_of(run: Run, setting: Setting, waiting: dict[str, str]) -> Status:
     """waiting: what Slurm's queue says of a key."""
     record, progress = read_record(setting.output, run.key), progress_of(run.folder)
-    holder = holder_of(lock_of(setting, run))
+    holder = holder_of(run.lock)
     last = record.attempts[-1] if record.attempts else None
     where = last.node if last else ""
     if last and last.job:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import read_json, write_text
+from nnunet_prosma.host.trained import Fold
 from nnunet_prosma.statistics.overlap import POOLINGS, Score, scores_of
 from nnunet_prosma.statistics.p_values import p_value
 from nnunet_prosma.study.collected import counts
@@ -170,8 +172,6 @@ def unfinished(runs: Sequence[Run], finished: Sequence[Run], output: Path) -> It
 def how(study: Study, finished: Sequence[Run], command: str) -> Iterator[str]:
     from importlib.metadata import version
 
-    from nnunet_prosma.host.trained import Fold
-
     yield f"Made by `{command}`, the {study.checkpoint} checkpoint of each training validated."
     lines = [["method", "trainer", "plans", "epochs x iterations", "batch", "s per epoch", "device"]]
     lines.append(["---"] * len(lines[0]))
@@ -180,10 +180,10 @@ def how(study: Study, finished: Sequence[Run], command: str) -> Iterator[str]:
         folds = [Fold(run.folder) for run in finished if run.arm == arm]
         if not folds:
             continue
-        debug = folds[0].debug
+        debug = settings_of(folds[0])
         seconds = [f.log.seconds_per_epoch for f in folds if f.log.seconds_per_epoch is not None]
         device = debug.get("gpu_name", debug.get("device", "?"))
-        surroundings |= {f.debug.get("torch_version", "?") for f in folds}
+        surroundings |= {settings_of(f).get("torch_version", "?") for f in folds}
         schedule = f"{debug.get('num_epochs', '?')} x {debug.get('num_iterations_per_epoch', '?')}"
         lines.append(
             [arm.row, arm.trainer, arm.plans, schedule, debug.get("batch_size", "?"), _median(seconds), device]
@@ -195,6 +195,14 @@ def how(study: Study, finished: Sequence[Run], command: str) -> Iterator[str]:
         "batches in several processes: the same training comes out differently each time. runs/ has the "
         "seed of the first weights."
     )
+
+
+def settings_of(fold: Fold) -> dict[str, str]:
+    """What nnU-Net noted in debug.json; nothing where that is cut off, so that the table has question marks."""
+    try:
+        return fold.debug
+    except InputError:
+        return {}
 
 
 def _median(values: Sequence[float]) -> str:
