@@ -90,6 +90,7 @@ def _mm(spacing: Any) -> str:
 def _training(model: Chosen, entry: Mapping[str, Any]) -> Iterator[str]:
     said, debug = model.trained.setup.said, model.trained.folds[model.folds[0]].debug
     yield f"- Folds: {', '.join(model.folds)}"
+    yield f"- Checkpoint of each fold: {', '.join(dict.fromkeys(path.name for path in model.checkpoints))}"
     yield f"- Trainer {entry['checkpoints'][0]['trainer']}, plans {model.trained.plans_name}"
     yield f"- Epochs, by fold: {', '.join(str(c['epochs']) for c in entry['checkpoints'])}"
     for planned, title in ((said.patch_size, "Patch"), (said.batch_size, "Batch"), (said.spacing, "Spacing in mm")):
@@ -112,7 +113,7 @@ def _training(model: Chosen, entry: Mapping[str, Any]) -> Iterator[str]:
 def _scores(model: Chosen) -> Iterator[str]:
     scores = facts.scores(model)
     if scores is None:
-        yield f"{GAP}not every bundled fold has a validation/summary.json; nnUNetv2_train ... --val writes it"
+        yield f"{GAP}{facts.unvalidated(model)}"
         return
     yield f"Dice over the validation cases of the folds {', '.join(model.folds)}, each segmented by its own fold alone:"
     yield ""

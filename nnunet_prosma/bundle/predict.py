@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnunet_prosma import progress
 from nnunet_prosma.arguments import add_device, add_quiet, command_parser, number_above
@@ -13,6 +13,8 @@ from nnunet_prosma.errors import InputError
 from nnunet_prosma.files.leftovers import taken
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from nnunet_prosma.bundle.predictor import BundlePredictor
 
 
@@ -85,22 +87,32 @@ def find_cases(images: Path, predictor: "BundlePredictor") -> dict[str, list[str
 
 
 def predict_case(predictor: "BundlePredictor", files: Sequence[str], target: Path) -> None:
-    """Read, segment, and write by nnU-Net's reader and writer; the file gets its name when it is whole."""
-    from nnunet_prosma.host.images import read_images, write_segmentation
+    """Read, segment, and write by nnU-Net's reader and writer; the file gets its name when it is whole.
+
+    Its place is taken first, so that what cannot be written is not segmented.
+    """
+    from nnunet_prosma.host.images import write_segmentation
 
     writer = predictor.members[0].plans_manager.image_reader_writer_class()
-    image, properties = read_images(writer, files)
+    with taken(target) as folder:
+        segmentation, properties = segmented(predictor, writer, files)
+        write_segmentation(writer, segmentation, folder / target.name, properties)
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == target.name):  # a .tif comes with a .json
+            os.replace(file, target.with_name(file.name))
+
+
+def segmented(predictor: "BundlePredictor", reader: Any, files: Sequence[str]) -> tuple["np.ndarray", dict[str, Any]]:
+    """The labels, and the image's properties as nnU-Net's reader gives them."""
+    from nnunet_prosma.host.images import read_images
+
+    image, properties = read_images(reader, files)
     if len(image) != len(predictor.channel_names):
         raise InputError(
             f"{files[0]} and its fellows make {len(image)} channels, and the network needs "
             f"{len(predictor.channel_names)}: {', '.join(predictor.channel_names)}"
         )
     try:
-        segmentation = predictor.segment(image, properties)
+        return predictor.segment(image, properties), properties
     except Exception as error:  # what nnU-Net makes of crafted plans, or of an image unlike those of the training
         said = " ".join(str(error).split())[:300]
         raise InputError(f"the model cannot segment {files[0]} ({type(error).__name__}: {said})") from error
-    with taken(target) as folder:
-        write_segmentation(writer, segmentation, folder / target.name, properties)
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == target.name):  # a .tif comes with a .json
-            os.replace(file, target.with_name(file.name))

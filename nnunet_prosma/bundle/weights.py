@@ -34,6 +34,7 @@ def convert_checkpoint(source: Path, target: Path, configuration: str, fold: str
     )
     return {
         "fold": fold,
+        "checkpoint": source.name,
         "trainer": facts.trainer_name,
         "epochs": facts.current_epoch,
     }
