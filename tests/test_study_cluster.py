@@ -83,7 +83,7 @@ def test_an_array_survives_a_signal_a_kill_and_a_failing_node_and_its_table_is_w
         assert re.search(r"job \d+: the table, when these have ended", said)
 
         until(held(*names[:2]))
-        results = toy.results / "Dataset009_Toy"
+        results = tmp_path / "results" / "Dataset009_Toy"
         lock = json.loads((results / f"{ARMS['gated']}__nnUNetPlans__3d_fullres" / ".fold_0.lock").read_text())
         assert lock["job"]
         for process in (lock["process"], lock["training"]):  # the batch script, and what it started
