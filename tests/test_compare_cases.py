@@ -168,6 +168,34 @@ def test_a_miss_can_cost_the_images_diagonal_and_only_a_miss(tmp_path):
     assert "the image's diagonal stands for it" in (tmp_path / "report" / "report.md").read_text()
 
 
+def test_a_label_that_is_missed_in_part_is_counted_and_said_where_its_distance_is_left_out(tmp_path):
+    labels, truth = {"background": 0, "rod": 1, "tip": 2}, row(1, 1, 2, 2)
+    truths = dict.fromkeys(("found", "in part", "in part, by A", "whole"), truth)
+    first = {**truths, "in part, by A": row(0, 0, 2, 2)}
+    second = {**truths, "in part": row(1, 1), "whole": row()}
+    compare(tmp_path, truths, {"A": first, "B": second}, labels, "--primary", "hd95")
+    found, mean = summary(tmp_path, "hd95", "mean over labels")
+    assert (mean["n"], mean["missed"], mean["some_missed"]) == (3, 1, 3)
+    _, rod = summary(tmp_path, "hd95", "rod")
+    assert (rod["n"], rod["missed"], rod["some_missed"]) == (2, 2, 2)
+    _, dice = summary(tmp_path, "dice", "mean over labels")
+    assert (dice["n"], dice["missed"], dice["some_missed"]) == (4, 0, 0)
+    said = "Either missed a label in 3 cases, and it is left out there, since its distance is not finite; 1 of them is"
+    assert said in found["verdicts"]["B"]["sentence"]
+    lines = (tmp_path / "report" / "report.md").read_text().splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.startswith("### 95 % Hausdorff"))
+    mean_row = next(line for line in lines[heading:] if line.startswith("| mean over labels |"))
+    assert mean_row.split(" | ")[1:4] == ["3", "0", "1 (and 2 in part)"]
+
+
+def test_the_verdict_on_the_distance_of_one_label_says_how_often_it_was_missed(with_empty_masks, tmp_path):
+    folders = [str(tmp_path / f"{trainer}__nnUNetPlans__3d_fullres") for trainer in "AB"]
+    asked = ["--folders", *folders, "-o", str(tmp_path / "hd95"), "--primary", "hd95", "-np", "1"]
+    assert main(["compare", *asked]) == status_of(tmp_path / "hd95")
+    sentence = json.loads((tmp_path / "hd95" / "summary.json").read_text())["verdicts"]["B"]["sentence"]
+    assert "Left out: 1 case in which either missed rod, where no distance is finite." in sentence
+
+
 def test_absent_and_missed_are_two_columns_of_the_hausdorff_distance(with_empty_masks):
     lines = (with_empty_masks / "report" / "report.md").read_text().splitlines()
     heading = next(i for i, line in enumerate(lines) if line.startswith("### 95 % Hausdorff"))

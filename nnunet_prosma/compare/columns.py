@@ -36,7 +36,7 @@ class Column:
 
 def columns_of(table: CaseTable, metric: Metric, run: int) -> Iterator[Column]:
     """The mean over labels first, then each label."""
-    both: np.ndarray = np.logical_and.reduce(usable(table, metric.name)[[0, run]])
+    both = both_usable(table, metric, run)
     every = table.values[metric.name]
     if len(table.labels) > 1:
         counted = both.sum(1) > 0
@@ -50,6 +50,12 @@ def columns_of(table: CaseTable, metric: Metric, run: int) -> Iterator[Column]:
         several = own and tuple(v[:, counted, index] for v in own)
         pair = (every[0, counted, index], every[run, counted, index])
         yield Column(run, metric, label, np.flatnonzero(counted), pair, several)
+
+
+def both_usable(table: CaseTable, metric: Metric, run: int) -> np.ndarray:
+    """(cases, labels): where the baseline and the run both have a value that enters the statistics."""
+    both: np.ndarray = np.logical_and.reduce(usable(table, metric.name)[[0, run]])
+    return both
 
 
 def mean_over_labels(values: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nnunet_prosma.compare.columns import MEAN, Column, Role, columns_of, role_of
+from nnunet_prosma.compare.columns import MEAN, Column, Role, both_usable, columns_of, role_of
 from nnunet_prosma.compare.inference import Inference, Test, infer
 from nnunet_prosma.compare.table import CaseTable, Metric
 from nnunet_prosma.statistics.crossed import Crossed
@@ -34,6 +34,8 @@ class PairedRow:
     role: Role
     absent: int
     missed: int
+    some_missed: int
+    """Cases in which either run has no finite value of a label that is there; missed: those without any label left."""
     clusters: int | None
     cases: tuple[int, ...]
     values: tuple[np.ndarray, np.ndarray]
@@ -101,7 +103,9 @@ def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -
     metric, d, some = column.metric, column.differences, len(column.cases) > 0
     better = np.round(metric.better * d, DIGITS)
     labels = slice(None) if column.label == MEAN else table.labels.index(column.label)
-    present = int((table.n_ref[:, labels] > 0).reshape(len(table.cases), -1).any(1).sum())
+    there = (table.n_ref[:, labels] > 0).reshape(len(table.cases), -1)
+    lacking = there & ~both_usable(table, metric, column.run)[:, labels].reshape(there.shape)
+    present = int(there.any(1).sum())
     units = None if table.clusters is None else np.array(table.clusters)[column.cases]
     clusters = len({table.clusters[i] for i in column.cases}) if table.clusters is not None else None
     return PairedRow(
@@ -112,6 +116,7 @@ def row_of(table: CaseTable, column: Column, role: Role, inference: Inference) -
         role=role,
         absent=len(table.cases) - present,
         missed=present - len(column.cases),
+        some_missed=int(lacking.any(1).sum()),
         clusters=clusters,
         cases=tuple(int(i) for i in column.cases),
         values=column.values,

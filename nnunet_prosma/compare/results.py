@@ -44,9 +44,7 @@ def results(analysis: Analysis) -> Section:
             lines: list[tuple[str, ...]] = [(row.label, *_result(row)) for row in rows]
             if metric.name == "hd95":  # what has no finite distance: another thing for each of the two
                 header = (*header[:2], "absent in truth", "missed by either", *header[2:])
-                lines = [
-                    (a, str(r.n), str(r.absent), str(r.missed), *b) for r, (a, _, *b) in zip(rows, lines, strict=True)
-                ]
+                lines = [(a, str(r.n), str(r.absent), missed(r), *b) for r, (a, _, *b) in zip(rows, lines, strict=True)]
             folded = len(rows) > LONG or metric is not primary
             tables.append(Table(title, header, lines, folded))
     test = "Student's t over cases and trainings" if analysis.table.repeated else "the sign-flip test"
@@ -60,6 +58,12 @@ def results(analysis: Analysis) -> Section:
     )
     told = unmeasured.sentence(analysis.loaded)
     return Section("Results", [*filter(None, [told]), note], tables=tables, plots=("difference",))
+
+
+def missed(row: PairedRow) -> str:
+    """Cases that are left out since a run missed them, and those of which only some labels are left out."""
+    in_part = row.some_missed - row.missed
+    return f"{row.missed} (and {in_part} in part)" if in_part else str(row.missed)
 
 
 def _overview(analysis: Analysis) -> Table:
@@ -76,8 +80,10 @@ def _unit(metric: Metric) -> str:
 
 def _result(row: PairedRow) -> tuple[str, ...]:
     """A cell for each of COLUMNS."""
+    in_part = row.some_missed - row.missed
     reasons = ((row.absent, "absent"), (row.missed, "missed"))
     out = "".join(f" (−{count} {reason})" for count, reason in reasons if count)
+    out += f" ({in_part} missed in part)" if in_part else ""
     if row.by_run is None:
         return (f"{row.n}{out}", *["–"] * (len(COLUMNS) - 1))
     (a, b) = row.by_run

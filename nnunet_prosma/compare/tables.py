@@ -94,6 +94,7 @@ def row_summary(row: PairedRow) -> dict[str, Any]:
         "left_out": row.left_out,
         "absent": row.absent,
         "missed": row.missed,
+        "some_missed": row.some_missed,
         "clusters": row.clusters,
         "effect_size": row.effect_size,
         "baseline_values": asdict(row.by_run[0]) if row.by_run else None,

@@ -87,6 +87,21 @@ def judge(row: PairedRow) -> tuple[Outcome, bool | None]:
 
 
 def sentence(row: PairedRow, outcome: Outcome) -> str:
+    return found_sentence(row, outcome) + misses(row)
+
+
+def misses(row: PairedRow) -> str:
+    """Said where a distance is not finite: a run that misses more is not rewarded unseen."""
+    if not row.some_missed:
+        return ""
+    cases = f"{row.some_missed} case{'' if row.some_missed == 1 else 's'}"
+    if row.label != MEAN:
+        return f" Left out: {cases} in which either missed {row.label}, where no distance is finite."
+    whole = f"; {row.missed} of them {'is' if row.missed == 1 else 'are'} left out whole" if row.missed else ""
+    return f" Either missed a label in {cases}, and it is left out there, since its distance is not finite{whole}."
+
+
+def found_sentence(row: PairedRow, outcome: Outcome) -> str:
     what = row.metric.title + (f" ({MEAN})" if row.label == MEAN else f" of {row.label}")
     if row.mean_difference is None or row.by_run is None:
         return f"{row.candidate} cannot be compared with {row.baseline}: no case has a defined {what}."
