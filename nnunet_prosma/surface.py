@@ -77,7 +77,8 @@ def look(network: GatedNetwork, image: Tensor) -> dict[str, GateFields]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A report of nnunet-prosma compare. cases: a dict for each case, label and run. summary: all else."""
+    """A report of nnunet-prosma compare. cases: a dict for each case, label and run, and for each training where runs
+    have several. summary: all else."""
 
     cases: list[dict[str, Any]]
     summary: dict[str, Any]
@@ -101,7 +102,7 @@ def read_comparison(report: Path | str) -> Comparison:
         ) from None
     except ValueError as error:
         raise InputError(f"{folder / 'summary.json'} or cases.csv beside it is cut off or damaged ({error})") from None
-    texts = {"case", "fold", "label", "run", "masks"}
+    texts = {"case", "fold", "label", "run", "training", "masks"}
     try:
         cases = [
             {key: value if key in texts else float(value) if value else None for key, value in row.items()}

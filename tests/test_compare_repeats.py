@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from compare_workspace import counts, status_of, write_run
 
+from nnunet_prosma import read_comparison
 from nnunet_prosma.command import main
 from nnunet_prosma.study.runs import runs_of
 from nnunet_prosma.study.setting import Setting
@@ -73,6 +74,39 @@ def test_repeats_are_looked_up_in_further_results_folders(tmp_path, monkeypatch)
     roots = [tmp_path / f"repeat_{r}" for r in range(3)]
     found = compared(tmp_path, "Dataset009_Toy", "3d_fullres", "A", "B", "--repeats", *roots)
     assert found["statistics"][0]["trainings"] == {"baseline": 3, "candidate": 3}
+
+
+def test_misses_false_alarms_and_nnunets_mean_are_those_of_each_training(tmp_path):
+    names = {"background": 0, "liver": 1}
+    found, missed, absent, alarm = counts(0.8), counts(0.0, n_pred=0), counts(None, 0, 0), counts(0.0, 0, 7)
+    trained = {
+        ("A", 1): {"x": found, "y": missed, "z": alarm},
+        ("A", 2): {"x": found, "y": found, "z": absent},
+        ("B", 1): {"x": found, "y": found, "z": absent},
+        ("B", 2): {"x": missed, "y": missed, "z": absent},
+    }
+    folders = [
+        write_run(tmp_path / str(n), t, {"0": {c: {1: v} for c, v in cases.items()}}, dataset_labels=names)
+        for (t, n), cases in trained.items()
+    ]
+    summary = compared(tmp_path, "--folders", *folders)
+    single = ["A, training 1", "A, training 2", "B, training 1", "B, training 2"]
+    assert summary["empty_masks_of"] == [run["name"] for run in summary["runs"]] == single
+    (liver,) = summary["empty_masks"]
+    assert (liver["present"], liver["absent"]) == (2, 1)
+    assert (liver["misses"], liver["false_alarms"]) == ([1, 0, 0, 2], [1, 0, 0, 0])
+    means = {name: of["liver"] for name, of in summary["nnunet_mean_dice"].items()}
+    assert means == pytest.approx(dict(zip(single, (0.8 / 3, 0.8, 0.8, 0.0), strict=True)))
+    assert summary["nnunet_foreground_mean"] == pytest.approx(means)
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "| liver | B, training 2 | 2 | 1 | 1 | 0 | 2 |" in page
+    assert "| A | 0.533 | 0.533 |" in page  # (0.8 / 3 + 0.8) / 2
+    assert "Counted for each training" in page
+    rows = {(r["case"], r["run"], r["training"]): r for r in read_comparison(tmp_path / "report").cases}
+    assert len(rows) == 3 * 4
+    assert [rows["y", run, n]["dice"] for run in "AB" for n in "12"] == [0, 0.8, 0.8, 0]
+    assert rows["y", "A", "1"]["masks"] == "only prediction empty"
+    assert rows["z", "A", "1"]["masks"] == "only truth empty"
 
 
 def test_json_is_all_that_stands_on_stdout_if_it_is_asked_for(tmp_path, monkeypatch, capsys):

@@ -62,6 +62,7 @@ def empty_masks(analysis: Analysis) -> Section:
     )
     penalty = analysis.settings.get("hd95_of_a_miss") == DIAGONAL
     rule += "the image's diagonal stands for it." if penalty else "the pair is left out of it."
+    rule += " Counted for each training." if analysis.table.trainings else ""
     if not shown:
         none = "No mask is empty: every label is present in every case and found by every run."
         return Section("Empty masks", [f"{none} {rule}"])
@@ -77,7 +78,7 @@ def empty_masks(analysis: Analysis) -> Section:
     rows: list[tuple[str, ...]] = [
         (e.label, run, *(str(n) for n in (e.present, e.absent, e.both_empty[r], e.false_alarms[r], e.misses[r])))
         for e in shown
-        for r, run in enumerate(analysis.table.runs)
+        for r, run in enumerate(analysis.table.single.runs)
     ]
     return Section(
         "Empty masks", [rule], tables=[Table("Cases by label and run", header, rows, folded=len(rows) > LONG)]

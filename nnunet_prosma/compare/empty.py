@@ -16,7 +16,7 @@ from nnunet_prosma.compare.table import CaseTable
 
 @dataclass(frozen=True)
 class EmptyCounts:
-    """Cases of one label. The tuples hold one count for each run."""
+    """Cases of one label. The tuples hold one count for each training: a mean over several hides what one missed."""
 
     label: str
     present: int
@@ -27,7 +27,7 @@ class EmptyCounts:
 
 
 def count_empty(table: CaseTable) -> list[EmptyCounts]:
-    counts = []
+    counts, table = [], table.single
     for index, label in enumerate(table.labels):
         absent = table.n_ref[:, index] == 0
         silent = table.n_pred[:, :, index] == 0

@@ -1,5 +1,7 @@
 """What lies below the one number of a run: its labels, and its trainings."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nnunet_prosma.compare.analysis import Analysis
@@ -15,7 +17,8 @@ def label_means(analysis: Analysis) -> Section:
     rows = []
     headline = MEAN if len(table.labels) > 1 else table.labels[0]
     for r, run in enumerate(table.runs):
-        of_label = nnunet_means(table, r)
+        own = [nnunet_means(table.single, index) for index in table.indices(r)]
+        foreground = mean_of_known([foreground_mean(table.single, index) for index in table.indices(r)])
         ours = next(
             (
                 row.by_run[0 if run == row.baseline else 1].mean
@@ -25,15 +28,21 @@ def label_means(analysis: Analysis) -> Section:
             ),
             None,
         )
-        shown = [_cell(of_label[label]) for label in table.labels]
-        rows.append((run, *shown, _cell(foreground_mean(table, r)), _cell(ours)))
+        shown = [_cell(mean_of_known([of_label[label] for of_label in own])) for label in table.labels]
+        rows.append((run, *shown, _cell(foreground), _cell(ours)))
     header = ("run", *table.labels, "nnU-Net's foreground mean", "mean over cases of the mean over labels")
     text = (
         "The verdict's mean first averages the labels of each case that its ground truth has, then the cases. "
         "nnU-Net's foreground_mean first averages each label over the cases, false alarms as 0, then the labels. "
         "Both are Dice."
     )
+    text += " Of a run that was trained several times, each is the mean over its trainings." if table.trainings else ""
     return Section("How the mean over labels is formed", [text], tables=[table_of(header, rows)])
+
+
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def table_of(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:

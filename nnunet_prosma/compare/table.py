@@ -56,6 +56,15 @@ class CaseTable:
     """The indices of each run's trainings in that table."""
 
     @property
+    def single(self) -> "CaseTable":
+        """The table of single trainings: this one where no run stands for several."""
+        return self.trainings or self
+
+    def indices(self, run: int) -> list[int]:
+        """Where the trainings of a run stand in the table of single trainings."""
+        return self.arms[run] if self.arms else [run]
+
+    @property
     def repeated(self) -> bool:
         """Whether every run stands for several trainings, so that a difference is one of methods."""
         return self.trainings is not None and all(len(arm) > 1 for arm in self.arms)

@@ -30,15 +30,24 @@ def write_tables(analysis: Analysis, output: Path) -> None:
 
 
 def cases_csv(table: CaseTable) -> str:
-    """A line for each case, label and run: nnU-Net's numbers as they are, blank where a metric is not defined."""
-    rows = [["case", "fold", "label", "run", *(_column(m) for m in table.metrics), "n_ref", "n_pred", "masks"]]
+    """A line for each case, label and run: nnU-Net's numbers as they are, blank where a metric is not defined.
+
+    A run that was trained several times has a line for each training, and then there is a column of its number.
+    """
+    single = table.single
+    names = [(r, run, n) for r, run in enumerate(table.runs) for n in range(1, len(table.indices(r)) + 1)]
+    numbered = table.trainings is not None
+    metrics = [_column(m) for m in table.metrics]
+    rows = [["case", "fold", "label", "run", *["training"] * numbered, *metrics, "n_ref", "n_pred", "masks"]]
     for c, case in enumerate(table.cases):
         for k, label in enumerate(table.labels):
-            for r, run in enumerate(table.runs):
-                n_ref, n_pred = table.n_ref[c, k], table.n_pred[r, c, k]
-                values = [_cell(table.values[m.name][r, c, k]) for m in table.metrics]
+            for r, run, number in names:
+                index = table.indices(r)[number - 1]
+                n_ref, n_pred = single.n_ref[c, k], single.n_pred[index, c, k]
+                values = [_cell(single.values[m.name][index, c, k]) for m in table.metrics]
                 masks = MASKS.get((n_ref == 0, n_pred == 0), "")
-                rows.append([case, table.folds[c], label, run, *values, f"{n_ref:.0f}", f"{n_pred:.0f}", masks])
+                name = [case, table.folds[c], label, run, *[str(number)] * numbered]
+                rows.append([*name, *values, f"{n_ref:.0f}", f"{n_pred:.0f}", masks])
     return csv_text(rows)
 
 
@@ -72,9 +81,10 @@ def summary(analysis: Analysis) -> dict[str, Any]:
         "badges": {name: asdict(mark) for name, mark in analysis.badges.items()},
         "verdicts": {name: asdict(verdict) for name, verdict in analysis.verdicts.items()},
         "caveat": caveat(analysis.verdicts.values()),
+        "empty_masks_of": table.single.runs,
         "empty_masks": [asdict(e) for e in analysis.empty],
-        "nnunet_mean_dice": {run: nnunet_means(table, r) for r, run in enumerate(table.runs)},
-        "nnunet_foreground_mean": {run: foreground_mean(table, r) for r, run in enumerate(table.runs)},
+        "nnunet_mean_dice": {name: nnunet_means(table.single, r) for r, name in enumerate(table.single.runs)},
+        "nnunet_foreground_mean": {name: foreground_mean(table.single, r) for r, name in enumerate(table.single.runs)},
         "statistics": [row_summary(row) for row in analysis.rows],
         "cost": [asdict(c) for c in analysis.costs],
     }
@@ -120,7 +130,7 @@ def row_summary(row: PairedRow) -> dict[str, Any]:
 
 
 def nnunet_means(table: CaseTable, run: int) -> dict[str, float | None]:
-    """Means as nnU-Net takes them: a false alarm is 0, a case without truth and prediction is left out."""
+    """A training's means as nnU-Net takes them: a false alarm is 0, a case without truth and prediction is left out."""
     dice = table.values["dice"][run]
     return {
         label: float(np.nanmean(dice[:, k])) if np.isfinite(dice[:, k]).any() else None
