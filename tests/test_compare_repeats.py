@@ -76,6 +76,12 @@ def test_repeats_are_looked_up_in_further_results_folders(tmp_path, monkeypatch)
     assert found["statistics"][0]["trainings"] == {"baseline": 3, "candidate": 3}
 
 
+def test_further_results_folders_beside_folders_are_refused(tmp_path, capsys):
+    named = ["--folders", "A", "B", "--repeats", "more", "--tables-only", "-o", str(tmp_path / "report")]
+    assert main(["compare", *named]) == 2
+    assert "with --folders, give the repeats' folders to --folders too" in capsys.readouterr().err
+
+
 def test_misses_false_alarms_and_nnunets_mean_are_those_of_each_training(tmp_path):
     names = {"background": 0, "liver": 1}
     found, missed, absent, alarm = counts(0.8), counts(0.0, n_pred=0), counts(None, 0, 0), counts(0.0, 0, 7)

@@ -131,6 +131,8 @@ def check(options: argparse.Namespace, run: Sequence[str]) -> None:
     elif not options.folders:
         if len(run) < 4:
             raise InputError("name a data set, a configuration and at least two trainers; the first is the baseline")
+    elif options.repeats:
+        raise InputError("--repeats is for runs by name: with --folders, give the repeats' folders to --folders too")
     elif len(options.folders) < 2:
         raise InputError("--folders needs at least two results folders; the first is the baseline")
     if (options.no_images or options.tables_only) and options.primary in SURFACE:
