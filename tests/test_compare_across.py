@@ -119,6 +119,42 @@ def test_a_studys_folder_stands_for_its_report_and_that_over_all_repeats_goes_fi
     assert "holds 2 reports (fold_0, folds_0_1), and --across takes one a data set: name one" in capsys.readouterr().err
 
 
+OTHER = {
+    "hd95 in px": ("hd95", {"unit": "px"}, {}, "one unit for hd95, not mm in Dataset001_X; px in Dataset002_Y"),
+    "a miss": (
+        "hd95",
+        {},
+        {"hd95_of_a_miss": "diagonal"},
+        "one --hd95-of-a-miss for hd95, not left-out in Dataset001_X; diagonal in Dataset002_Y",
+    ),
+    "nsd": (
+        "nsd",
+        {},
+        {"tolerance": "2 mm"},
+        "one --tolerance for nsd, not 1 mm in Dataset001_X; 2 mm in Dataset002_Y",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_what_is_measured_in_another_way_is_not_pooled_but_dice_still_is(tmp_path, capsys, name):
+    metric, of_row, of_settings, says = OTHER[name]
+    reports = [report(tmp_path, dataset, 0.02, i) for i, dataset in enumerate(("Dataset001_X", "Dataset002_Y"))]
+    common = {"tolerance": "1 mm", "hd95_of_a_miss": "left-out"}
+    for folder, row, settings in zip(reports, ({}, of_row), ({}, of_settings), strict=True):
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["settings"] |= common | settings
+        (folder / "dice").mkdir()
+        (folder / "dice" / "summary.json").write_text(json.dumps(summary))
+        for line in summary["statistics"]:
+            line |= {"metric": metric, "unit": "mm" if metric == "hd95" else "", **row} if line["primary"] else {}
+        (folder / "summary.json").write_text(json.dumps(summary))
+    named = ["--tables-only", "-o", str(tmp_path / "all")]
+    assert main(["compare", "--across", *map(str, reports), *named]) == 2
+    assert says in capsys.readouterr().err
+    assert main(["compare", "--across", *(str(folder / "dice") for folder in reports), *named]) == 0
+
+
 def test_reports_that_do_not_belong_together_are_refused(tmp_path, capsys):
     first = report(tmp_path, "Dataset001_X", 0.0, 0)
     few = report(tmp_path, "Dataset002_Y", 0.0, 1, cases=8)

@@ -57,6 +57,7 @@ class ReportFile(Struct):
     statistics: list[SaidRow]
     verdicts: dict[str, SaidVerdict]
     unmeasured: dict[str, str] = {}
+    settings: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -160,10 +161,31 @@ def across(reports: Sequence[tuple[str, dict[str, Any]]]) -> list[Across]:
     shared = [name for name in primary[0] if all(name in rows for rows in primary)]
     if not shared:
         raise InputError("there is nothing to compare: the reports share no run beside the baseline")
+    require_one_measure(reports, primary)
     return [
         of_candidate([(name, rows[run], content) for (name, content), rows in zip(reports, primary, strict=True)])
         for run in shared
     ]
+
+
+def require_one_measure(reports: Sequence[tuple[str, dict[str, Any]]], primary: Sequence[dict[str, Any]]) -> None:
+    """Distances in mm and in px, shares within other tolerances, and other values of a miss are no one number."""
+    rows = [next(iter(of.values())) for of in primary]
+    settings = [content.get("settings", {}) for _, content in reports]
+    said = {
+        "hd95": {
+            "unit": [row["unit"] for row in rows],
+            "--hd95-of-a-miss": [given.get("hd95_of_a_miss") for given in settings],
+        },
+        "nsd": {"--tolerance": [given.get("tolerance") for given in settings]},
+    }.get(rows[0]["metric"], {})
+    for what, values in said.items():
+        if len(set(values)) > 1:
+            listed = "; ".join(f"{value} in {name}" for value, (name, _) in zip(values, reports, strict=True))
+            mend = "leave out one kind" if what == "unit" else f"make the reports again with one {what}"
+            raise InputError(
+                f"--across needs one {what} for {rows[0]['metric']}, not {listed}: {mend}, or use --primary dice"
+            )
 
 
 def of_candidate(rows: Sequence[tuple[str, dict[str, Any], dict[str, Any]]]) -> Across:
