@@ -53,7 +53,8 @@ def test_predictions_of_any_tool_are_measured_against_the_truth(made, tmp_path):
     assert any("how they were made is not known" in f["sentence"] for f in found["findings"])
 
 
-def test_nnu_nets_own_summary_is_taken_where_it_is_of_this_truth(made, tmp_path, monkeypatch):
+def evaluated(made, tmp_path):
+    """Copies of both folders with nnU-Net's summary.json and a dataset.json in them."""
     from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
@@ -67,8 +68,36 @@ def test_nnu_nets_own_summary_is_taken_where_it_is_of_this_truth(made, tmp_path,
         truth, output = str(made / "raw" / "labelsTs"), str(folder / "summary.json")
         compute_metrics_on_folder(truth, str(folder), output, SimpleITKIO(), ".nii.gz", [1, 2], None, 1)
         folders.append(folder)
+    return folders
+
+
+def test_nnu_nets_own_summary_is_taken_where_it_is_of_this_truth(made, tmp_path, monkeypatch):
+    folders = evaluated(made, tmp_path)
     monkeypatch.setattr("nnunet_prosma.compare.predictions.measure", None)
     found = compared(tmp_path, "--predictions", *folders, "--tables-only")
+    assert found["cases"] == CASES
+
+
+@pytest.mark.parametrize("arguments", [("--tables-only",), ("--no-images",), ()])
+def test_predictions_that_were_moved_are_compared_as_they_were(made, tmp_path, monkeypatch, arguments):
+    folders = evaluated(made, tmp_path)
+    first = compared(tmp_path, "--predictions", *folders, *arguments)
+    moved = [folder.rename(tmp_path / f"moved_{folder.name}") for folder in folders]
+    monkeypatch.setattr("nnunet_prosma.compare.predictions.measure", None)
+    second = compared(tmp_path / "again", "--predictions", *moved, *arguments)
+    assert (second["cases"], second["unmeasured"]) == (CASES, {})
+    names = {"candidate": "B", "baseline": "A"}
+    assert [row | names for row in second["statistics"]] == first["statistics"]
+
+
+def test_moved_predictions_whose_truth_is_gone_ask_for_the_truth(made, tmp_path, capsys):
+    root = shutil.copytree(made, tmp_path / "copy")
+    folders = evaluated(root, tmp_path)
+    (root / "raw").rename(tmp_path / "elsewhere")
+    asked = ["compare", "--predictions", *map(str, folders), "-np", "1", "-o", str(tmp_path / "report")]
+    assert main(asked) == 2
+    assert "Where the ground truth was moved, name it with --truth" in capsys.readouterr().err
+    found = compared(tmp_path, "--predictions", *folders, "--truth", tmp_path / "elsewhere" / "labelsTs", "--no-images")
     assert found["cases"] == CASES
 
 

@@ -74,7 +74,7 @@ def load(
     """Read the cases of all runs; raise what makes the comparison meaningless and is not allowed."""
     asked = list(folds or expected_folds(runs))
     findings = judge([*before, *compare_setups(runs, asked)], allowed)
-    common = [f for f in asked if all(f in r.folds and r.folds[f].summary.is_file() for r in runs)]
+    common = [f for f in asked if all(f in r.folds and r.folds[f].validated for r in runs)]
     cases = [read_cases(run, common) for run in runs]
     findings += judge(list(compare_cases([r.name for r in runs], cases)), allowed)
     labels = {k: v for k, v in runs[0].labels.items() if all(k in r.labels for r in runs)}

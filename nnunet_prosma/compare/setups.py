@@ -64,7 +64,7 @@ def differences(baseline: TrainedFolder, run: TrainedFolder, folds: Sequence[str
 
 def missing_folds(run: TrainedFolder, folds: Sequence[str]) -> Iterator[Finding]:
     absent = [f for f in folds if f not in run.folds]
-    unvalidated = [f for f in folds if f in run.folds and not run.folds[f].summary.is_file()]
+    unvalidated = [f for f in folds if f in run.folds and not run.folds[f].validated]
     if absent:
         yield Finding("folds", f"{run.name} lacks {_folds(absent)}: train, or choose folds with -f.", error=True)
     if unvalidated:

@@ -12,6 +12,7 @@ from nnunet_prosma.compare.cache import Cache
 from nnunet_prosma.compare.fairness import Finding, judge, some
 from nnunet_prosma.compare.measure import Outcome, Task, measure_all
 from nnunet_prosma.compare.options import DIAGONAL, LEFT_OUT
+from nnunet_prosma.compare.predictions import Predictions
 from nnunet_prosma.compare.table import known_metrics
 from nnunet_prosma.compare.unmeasured import without
 from nnunet_prosma.errors import InputError
@@ -118,6 +119,7 @@ def _by_case(loaded: Loaded, problems: list[tuple[Task, str]]) -> dict[str, str]
 
 
 def _sentence(loaded: Loaded, problems: list[tuple[Task, str]], total: int) -> str:
+    predicted = isinstance(loaded.runs[0], Predictions)
     lines = [f"{loaded.runs[t.run].name}, case {t.case}: {problem}" for t, problem in problems[:5]]
     rest = [f"and {len(problems) - 5} more"] if len(problems) > 5 else []
     return "\n".join(
@@ -125,6 +127,7 @@ def _sentence(loaded: Loaded, problems: list[tuple[Task, str]], total: int) -> s
             f"{len(problems)} of {total} predictions cannot be measured:",
             *lines,
             *rest,
+            *["Where the ground truth was moved, name it with --truth."] * predicted,
             "What was measured is kept; --no-images compares nnU-Net's own numbers without reading the files",
         ]
     )
