@@ -7,11 +7,15 @@ import sys
 import tracemalloc
 
 import numpy as np
+import pytest
 from compare_workspace import write_mask
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunet_prosma.compare.cache import Cache, fingerprint
 from nnunet_prosma.compare.measure import Task, measure_all
+from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.dataset_json import Dataset
+from nnunet_prosma.host.measured import measure
 
 KILLED = """
 import os, signal, sys
@@ -54,6 +58,21 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     outcomes = measure_all(tasks, cache, workers=1)
     assert all(outcome.measured["1"]["nsd"] == 1 for outcome in outcomes.values())
     assert len(cache.path.read_text().splitlines()) == 5
+
+
+class Deadly:
+    """A reader at whose work the system kills the process, as it does where memory runs out."""
+
+    def read_seg(self, file):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_ends_the_measuring_of_predictions_with_a_sentence(tmp_path, monkeypatch):
+    tasks_in(tmp_path, 2)
+    content = {"labels": {"background": 0, "rod": 1}, "file_ending": ".nii.gz", "channel_names": {"0": "CT"}}
+    monkeypatch.setattr("nnunet_prosma.host.measured.reader_for", lambda *_: Deadly())
+    with pytest.raises(InputError, match="a worker was killed, most likely for want of memory: use a smaller -np"):
+        measure(tmp_path / "prediction", tmp_path / "truth", Dataset.of(content, "dataset.json"), 2)
 
 
 def test_what_is_damaged_in_the_cache_is_measured_again(tmp_path):
