@@ -168,6 +168,19 @@ def test_a_miss_can_cost_the_images_diagonal_and_only_a_miss(tmp_path):
     assert "the image's diagonal stands for it" in (tmp_path / "report" / "report.md").read_text()
 
 
+def test_where_another_truth_is_allowed_each_run_is_held_against_its_own(tmp_path):
+    labels = {"background": 0, "rod": 1}
+    compare(tmp_path / "new", {"x": row(1, 1, 1, 1)}, {"A": {"x": row(1, 1)}, "B": {"x": row(1, 1, 1)}}, labels)
+    compare(tmp_path / "old", {"x": row(1, 1)}, {"A": {"x": row(1, 1)}, "B": {"x": row(1, 1, 1)}}, labels)
+    folders = [str(tmp_path / place / f"{t}__nnUNetPlans__3d_fullres") for place, t in (("new", "A"), ("old", "B"))]
+    asked = ["compare", "--folders", *folders, "-np", "1", "-o", str(tmp_path / "report"), "--allow", "truth"]
+    assert main(asked) == status_of(tmp_path / "report")
+    found, volume = summary(tmp_path, "volume", "rod")
+    assert [f["kind"] for f in found["findings"]] == ["truth"]
+    assert volume["baseline_values"]["mean"] == 50  # 2 of 4 voxels
+    assert volume["candidate_values"]["mean"] == 50  # 3 where there are 2
+
+
 def test_a_label_that_is_missed_in_part_is_counted_and_said_where_its_distance_is_left_out(tmp_path):
     labels, truth = {"background": 0, "rod": 1, "tip": 2}, row(1, 1, 2, 2)
     truths = dict.fromkeys(("found", "in part", "in part, by A", "whole"), truth)

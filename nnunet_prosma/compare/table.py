@@ -37,7 +37,10 @@ def known_metrics(unit: str) -> dict[str, Metric]:
 
 @dataclass
 class CaseTable:
-    """values: metric -> (runs, cases, labels), NaN where it is not defined; n_ref (cases, labels), n_pred as values."""
+    """values: metric -> (runs, cases, labels), NaN where it is not defined; n_ref (cases, labels), n_pred as values.
+
+    n_ref is of the baseline's truth, which decides where a label is there.
+    """
 
     runs: list[str]
     cases: list[str]
@@ -78,9 +81,9 @@ def build_table(
     keys = [k for k in labels if all(k in c[n].values for c in cases for n in common)]
     raw = np.array([[[c[n].values[k] for k in keys] for n in common] for c in cases], dtype=float)
     raw = raw.reshape(len(cases), len(common), len(keys), 4)
-    n_ref, n_pred = raw[0, ..., 2], raw[..., 3]
+    n_refs, n_pred = raw[..., 2], raw[..., 3]  # the truth can be another for each run, by --allow truth
     with np.errstate(divide="ignore", invalid="ignore"):
-        volume = 100 * np.abs(n_pred - n_ref) / n_ref
+        volume = 100 * np.abs(n_pred - n_refs) / n_refs
     known = known_metrics(unit)
     return CaseTable(
         runs=list(names),
@@ -90,6 +93,6 @@ def build_table(
         labels=[labels[k] for k in keys],
         metrics=[known[m] for m in ("dice", "iou", "volume")],
         values={"dice": raw[..., 0], "iou": raw[..., 1], "volume": np.where(np.isfinite(volume), volume, np.nan)},
-        n_ref=n_ref,
+        n_ref=n_refs[0],
         n_pred=n_pred,
     )

@@ -90,13 +90,12 @@ def _value(outcome: Outcome, key: LabelKey, name: str) -> float:
 
 def _is_stale(outcome: Outcome, loaded: Loaded, run: int, case: int) -> bool:
     """Whether the files give other counts than nnU-Net's summary.json."""
-    table = loaded.table
-    for k, key in enumerate(table.keys):
-        pairs = (("n_ref", table.n_ref[case, k]), ("n_pred", table.n_pred[run, case, k]))
-        if any(_value(outcome, key, name) != summary for name, summary in pairs):
+    summary = loaded.cases[run][loaded.table.cases[case]].values
+    for key in loaded.table.keys:
+        dice, _, n_ref, n_pred = summary[key]
+        if _value(outcome, key, "n_ref") != n_ref or _value(outcome, key, "n_pred") != n_pred:
             return True
-        dice, summary = _value(outcome, key, "dice"), table.values["dice"][run, case, k]
-        if not np.isclose(dice, summary, rtol=0, atol=1e-6, equal_nan=True):
+        if not np.isclose(_value(outcome, key, "dice"), dice, rtol=0, atol=1e-6, equal_nan=True):
             return True
     return False
 
