@@ -173,6 +173,20 @@ def test_a_gzip_file_of_several_members_is_one(tmp_path):
         require_whole([path])
 
 
+@pytest.mark.parametrize("short", [0, 1, 2])
+def test_a_member_of_a_gzip_file_may_end_anywhere_in_a_piece_that_is_read(short, tmp_path):
+    whole = claiming((128, 128, 128), np.uint8) + np.random.default_rng(0).bytes(128**3)
+    half = checks.PIECE - 1000
+    packed = gzip.compress(whole[:half], 0)
+    name = b"n" * (checks.PIECE - short - len(packed) - 1) + b"\0"
+    member = packed[:3] + b"\x08" + packed[4:10] + name + packed[10:]  # with the name of a file, as gzip writes it
+    assert len(member) == checks.PIECE - short
+    path = tmp_path / "members.nii.gz"
+    path.write_bytes(member + gzip.compress(whole[half:], 0))
+    assert gzip.decompress(path.read_bytes()) == whole
+    require_whole([path])
+
+
 def test_a_tif_with_a_page_that_was_never_written_is_refused(tmp_path):
     path = tmp_path / "sparse.tif"
     tifffile.imwrite(path, VOXELS, compression="zlib", photometric="minisblack")

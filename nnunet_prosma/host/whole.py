@@ -267,6 +267,8 @@ def _inflated(opened: BinaryIO, packing: int) -> Iterator[bytes]:
     while True:
         rest = rest or opened.read(PIECE)
         if inflate.eof:
+            if len(rest) == 1:  # the first of the two bytes that tell another member
+                rest += opened.read(PIECE)
             if packing != GZIP or not rest.startswith(b"\x1f\x8b"):  # padding
                 return
             inflate = zlib.decompressobj(packing)
