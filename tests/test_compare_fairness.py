@@ -170,6 +170,16 @@ def test_the_sizes_of_the_training_sets_are_compared(compare, tmp_path):
     ]
 
 
+def test_fingerprints_are_compared_whatever_their_bytes(compare, tmp_path):
+    compare()
+    folders = [next(tmp_path.glob(f"{trainer}__*")) for trainer in ("nnUNetTrainer", "nnUNetTrainerProSMA")]
+    for folder, content in zip(folders, (b"\xff\xfe", b"{}"), strict=True):
+        (folder / "dataset_fingerprint.json").write_bytes(content)
+    named = ["--folders", *map(str, folders), "-o", str(tmp_path / "again"), "--tables-only"]
+    assert main(["compare", *named]) == status_of(tmp_path / "again")
+    assert kinds(json.loads((tmp_path / "again" / "summary.json").read_text())) == {"fingerprint"}
+
+
 def test_another_data_set_is_refused(compare, tmp_path):
     compare()
     plans = next(tmp_path.glob("nnUNetTrainerProSMA__*")) / "plans.json"

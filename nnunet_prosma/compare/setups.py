@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from nnunet_prosma.compare.fairness import Finding
@@ -124,7 +123,7 @@ def training_differences(baseline: TrainedFolder, run: TrainedFolder, folds: Seq
     yield from _differs(baseline, run, common, "splits", "training cases", lambda f: f.log.training_cases)
     yield from _differs(baseline, run, common, "versions", "computation of the gates", lambda f: f.log.gate_path)
     prints = [r.folder / "dataset_fingerprint.json" for r in (baseline, run)]
-    if all(p.is_file() for p in prints) and len({_content(p) for p in prints}) > 1:
+    if all(p.is_file() for p in prints) and len({p.read_bytes() for p in prints}) > 1:
         yield Finding(
             "fingerprint",
             f"dataset_fingerprint.json of {baseline.name} and {run.name} differ: the data set was changed in between.",
@@ -167,10 +166,6 @@ def _debug(key: str, fold: Fold) -> str | None:
     """debug.json holds representations of objects: an address in memory is no difference."""
     text = fold.debug.get(key)
     return None if text is None else re.sub(r" at 0x[0-9a-fA-F]+", "", text)
-
-
-def _content(path: Path) -> str:
-    return path.read_text()
 
 
 def _folds(folds: Sequence[str]) -> str:
