@@ -75,7 +75,8 @@ def _later(seconds: dict[int, float]) -> list[float]:
 
 
 def _time_ratio(cost: Cost, first: Cost) -> str:
-    comparable = min(cost.timed_epochs, first.timed_epochs) >= ENOUGH and cost.gpu == first.gpu
+    one_device = cost.gpu is not None and cost.gpu == first.gpu  # two that are not known need not be one
+    comparable = one_device and min(cost.timed_epochs, first.timed_epochs) >= ENOUGH
     return _ratio(cost.seconds_per_epoch, first.seconds_per_epoch) if comparable else ""
 
 
