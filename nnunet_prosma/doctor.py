@@ -58,14 +58,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def examine_results(options: argparse.Namespace) -> int:
-    """Exit status 0 when every training below the folder is whole, 1 when not."""
+    """Exit status 0 when every training below the folder is whole or collected, 1 when not."""
     from nnunet_prosma.host import trainings
 
     if options.gpu:
         raise InputError("--gpu is about this machine, and FOLDER about trainings: give one of them")
     report = trainings.examine_folder(options.folder)
     print(json.dumps(report, indent=2) if options.json else trainings.as_text(report))
-    return 0 if all(training["state"] == "whole" for training in report) else 1
+    return 0 if all(training["state"] in ("whole", "collected") for training in report) else 1
 
 
 def examine() -> dict[str, Any]:

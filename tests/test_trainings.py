@@ -70,6 +70,24 @@ def test_a_checkpoint_that_is_cut_off_and_a_fold_without_one_are_told(results, c
     assert found["nnUNetTrainerProSMA", "1"]["state"] == "no checkpoint"
 
 
+def test_a_collected_training_needs_no_checkpoint(results, capsys):
+    folder = results / "Dataset009_Toy" / "nnUNetTrainerProSMA__nnUNetPlans__2d"
+    shutil.rmtree(folder / "fold_1")
+    (folder / "fold_0" / "checkpoint_final.pth").unlink()
+    (folder / "fold_0" / "collected.json").write_text("{}")
+    training = examined(folder, capsys, 0)["nnUNetTrainerProSMA", "0"]
+    assert (training["state"], training["cases"], training["problem"]) == ("collected", 1, None)
+    assert main(["doctor", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        str(folder),
+        "  fold 0   collected      validated on 1 case",
+        "0 of 1 trainings are whole, 1 is collected without a checkpoint",
+    ]
+    summary = folder / "fold_0" / "validation" / "summary.json"
+    summary.write_text(summary.read_text()[:30])
+    assert examined(folder, capsys, 1)["nnUNetTrainerProSMA", "0"]["state"] == "damaged"
+
+
 def test_all_whole_is_status_0_and_a_line_each(results, capsys):
     folder = results / "Dataset009_Toy" / "nnUNetTrainerProSMA__nnUNetPlans__2d"
     shutil.rmtree(folder / "fold_1")

@@ -38,8 +38,13 @@ class Fold:
 
     @property
     def finished(self) -> bool:
-        """Whether it was trained to the end; nnunet-prosma study --collect keeps that without the checkpoint."""
-        return self.checkpoint().is_file() or (self.folder / "collected.json").is_file()
+        """Whether it was trained to the end."""
+        return self.checkpoint().is_file() or self.collected
+
+    @property
+    def collected(self) -> bool:
+        """Whether nnunet-prosma study --collect keeps it here, without a checkpoint."""
+        return (self.folder / "collected.json").is_file()
 
     @property
     def validated(self) -> bool:

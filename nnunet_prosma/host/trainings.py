@@ -52,6 +52,8 @@ def examine_fold(trained: TrainedFolder, fold: Fold) -> dict[str, Any]:
     from nnunet_prosma.host.checkpoints import read_checkpoint
 
     name = next((name for name in (FINAL, LATEST, BEST) if fold.checkpoint(name).is_file()), None)
+    if name is None and fold.collected:
+        return examine_collected(trained, fold)
     if name is None:
         return row(trained.folder, fold.name, "no checkpoint", problem="nothing to go on from: train it again")
     try:
@@ -72,6 +74,14 @@ def examine_fold(trained: TrainedFolder, fold: Fold) -> dict[str, Any]:
     return row(trained.folder, fold.name, "whole", cases=cases, **told)
 
 
+def examine_collected(trained: TrainedFolder, fold: Fold) -> dict[str, Any]:
+    """What a study keeps of a finished training has no checkpoint, and needs none."""
+    try:
+        return row(trained.folder, fold.name, "collected", cases=len(fold.validated_cases()))
+    except InputError as error:
+        return row(trained.folder, fold.name, "damaged", problem=str(error))
+
+
 def as_text(report: list[dict[str, Any]]) -> str:
     lines, last = [], None
     for training in report:
@@ -87,7 +97,9 @@ def as_text(report: list[dict[str, Any]]) -> str:
             told.append(training["problem"])
         lines.append(f"  fold {training['fold']:<4}{training['state']:<15}{'; '.join(told)}")
     whole = sum(training["state"] == "whole" for training in report)
-    return "\n".join([*lines, f"{whole} of {len(report)} trainings are whole"])
+    kept = sum(training["state"] == "collected" for training in report)
+    also = f", {kept} {'is' if kept == 1 else 'are'} collected without a checkpoint" if kept else ""
+    return "\n".join([*lines, f"{whole} of {len(report)} trainings are whole{also}"])
 
 
 def counted(number: int, what: str) -> str:
