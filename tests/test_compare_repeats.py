@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from compare_workspace import counts, status_of, write_run
+from compare_workspace import counts, status_of, write_mask, write_run
 
 from nnunet_prosma import read_comparison
 from nnunet_prosma.command import main
@@ -55,6 +55,7 @@ def test_trainings_of_one_thing_are_one_run_and_the_verdict_is_about_the_method(
     page = (tmp_path / "report" / "report.md").read_text()
     assert "## Trainings" in page
     assert "% trainings" in page
+    assert "interval, and Wilcoxon's p in summary.json, hold for the choice of cases alone" in page
 
 
 def test_one_training_each_of_the_same_numbers_is_called_different_and_about_these_models(tmp_path):
@@ -113,6 +114,29 @@ def test_misses_false_alarms_and_nnunets_mean_are_those_of_each_training(tmp_pat
     assert [rows["y", run, n]["dice"] for run in "AB" for n in "12"] == [0, 0.8, 0.8, 0]
     assert rows["y", "A", "1"]["masks"] == "only prediction empty"
     assert rows["z", "A", "1"]["masks"] == "only truth empty"
+
+
+def test_pictures_are_of_the_first_trainings_and_say_so(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
+    monkeypatch.setattr("nnunet_prosma.compare.pictures.render", lambda *a: titles.append(a[3]) or b"a picture")
+    truth = np.zeros((3, 4, 12), np.uint8)
+    truth[1, 2, :4] = 1
+    write_mask(tmp_path / "truth" / "x.nii.gz", truth)
+    folders = []
+    for number in range(2):
+        for trainer, size in (("A", 4), ("B", 2)):
+            measured = {1: counts(2 * size / (4 + size), 4, size)}
+            root = tmp_path / str(number)
+            folder = write_run(root, trainer, {"0": {"x": measured}}, dataset_labels={"background": 0, "rod": 1},
+                               truth=tmp_path / "truth")  # fmt: skip
+            write_mask(folder / "fold_0" / "validation" / "x.nii.gz", truth * (np.arange(12) < size))
+            folders.append(str(folder))
+    assert main(["compare", "--folders", *folders, "-np", "1", "-o", str(tmp_path / "report")]) == 1
+    assert titles == [["image", "ground truth", "A, training 1", "B, training 1"]]
+    assert "Of a run that was trained several times the first training is drawn" in (
+        (tmp_path / "report" / "report.md").read_text()
+    )
 
 
 def test_json_is_all_that_stands_on_stdout_if_it_is_asked_for(tmp_path, monkeypatch, capsys):

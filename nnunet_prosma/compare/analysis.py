@@ -37,6 +37,10 @@ class Loaded:
     unmeasured: dict[str, str] = field(default_factory=dict)
     """Case -> why it is left out for all runs."""
 
+    def trainings_of(self, run: int) -> list[TrainedFolder]:
+        """The trainings that a run stands for: itself alone where no run stands for several."""
+        return [self.trainings[i] for i in self.table.indices(run)] if self.trainings else [self.runs[run]]
+
 
 @dataclass
 class Analysis:
@@ -123,7 +127,7 @@ def analyse(
         loaded=loaded,
         rows=rows,
         empty=count_empty(loaded.table),
-        costs=[cost(run, loaded.folds) for run in loaded.runs],
+        costs=[cost(run, loaded.folds, loaded.trainings_of(r)) for r, run in enumerate(loaded.runs)],
         verdicts={v.candidate: replace(v, sentence=f"{v.sentence} {after[v.candidate]}") for v in found},
         settings=settings,
         badges=fair,

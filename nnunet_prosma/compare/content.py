@@ -21,6 +21,11 @@ HOW_SLICES = (
 )
 
 
+def how_slices(analysis: Analysis) -> str:
+    first = " Of a run that was trained several times the first training is drawn; the numbers are means over all."
+    return HOW_SLICES + (first if analysis.loaded.trainings else "")
+
+
 def title(analysis: Analysis) -> str:
     run = analysis.loaded.runs[0]
     return f"{run.dataset}, {run.configuration}: {', '.join(analysis.table.runs[1:])} against {analysis.table.runs[0]}"
@@ -43,7 +48,8 @@ def sections(analysis: Analysis) -> Iterator[Section]:
 
 def fairness(analysis: Analysis) -> Section:
     findings = ordered(analysis.loaded.findings)
-    silent = [r.name for r in analysis.loaded.runs if not all("nnunet_version" in f.debug for f in r.folds.values())]
+    runs = analysis.loaded.trainings or analysis.loaded.runs
+    silent = [r.name for r in runs if not all("nnunet_version" in f.debug for f in r.folds.values())]
     told = any(f.kind == "origin" for f in findings)  # that nothing is known of how the predictions were made
     text = [f"The version of nnU-Net is not recorded for {', '.join(silent)}."] if silent and not told else []
     if not findings:

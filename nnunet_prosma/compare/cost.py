@@ -15,8 +15,8 @@ ENOUGH = 20
 
 @dataclass(frozen=True)
 class Cost:
-    """None where a file does not tell. seconds_per_epoch: the median over the epochs of all folds, without the first of
-    each, in which networks are compiled and files cached; seconds_quartiles: the first and the third quartile."""
+    """None where a file does not tell. seconds_per_epoch: the median over the epochs of all folds and trainings, but
+    the first of each, in which networks are compiled and files cached; seconds_quartiles: the first and the third."""
 
     run: str
     parameters: int | None
@@ -28,8 +28,9 @@ class Cost:
     gpu: str | None
 
 
-def cost(run: TrainedFolder, folds: Sequence[str]) -> Cost:
-    used = [run.folds[f] for f in folds if f in run.folds]
+def cost(run: TrainedFolder, folds: Sequence[str], trainings: Sequence[TrainedFolder] = ()) -> Cost:
+    """trainings: all that the run stands for, where it is not one."""
+    used = [training.folds[f] for training in trainings or [run] for f in folds if f in training.folds]
     seconds = [s for f in used for s in _later(f.log.curves.get("seconds", {}))]
     memory = [m for f in used if (m := f.log.peak_memory_gib) is not None]
     devices = {f.debug.get("gpu_name") or f.debug.get("device") for f in used} - {None}
@@ -62,8 +63,8 @@ def cost_section(costs: Sequence[Cost]) -> Section:
         for c in costs
     ]
     text = (
-        "Time per epoch is the median over the epochs of all folds in the training logs, without each fold's first, on "
-        f"the machine of the training. It is a percentage of the baseline's only where both have {ENOUGH} epochs or "
+        "Time per epoch is the median over the epochs of all folds and trainings in the logs, but the first of each, "
+        f"on the machine of the training. It is a percentage of the baseline's only where both have {ENOUGH} epochs or "
         f"more and the same device."
     )
     return Section("What it costs", [text], tables=[Table("Cost", header, rows)], plots=("curve",))

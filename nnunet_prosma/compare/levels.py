@@ -79,9 +79,10 @@ def trainings(analysis: Analysis) -> Section:
             )
     header = ("run", "trainings", "mean", "SD between trainings", "SD between cases", "error of the difference")
     text = (
-        "Each run was trained several times. Its value in a case is the mean over them; intervals and tests hold for "
-        "cases and trainings together: the half widths of Student's t of each are added as squares. Trainings have the "
-        "part by which their means scatter on these cases, and cases what their choice adds."
+        "Each run was trained several times. Its value in a case is the mean over them; the mean's interval and test "
+        "hold for cases and trainings together: the half widths of Student's t of each are added as squares. Trainings "
+        "have the part by which their means scatter on these cases, and cases what their choice adds. The median's "
+        "interval, and Wilcoxon's p in summary.json, hold for the choice of cases alone."
     )
     return Section("Trainings", [text], tables=[Table("Run-to-run and case-to-case spread", header, rows)])
 

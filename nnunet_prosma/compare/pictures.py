@@ -73,7 +73,7 @@ def _picture(analysis: Analysis, picture: Picture) -> Picture:
     count = masks.ignored.shape[masks.view.axis]
     about += f" {_first_large(masks.view.number(number, count))}." if count > 1 else ""
     about += missing
-    titles = ["image", "ground truth", row.baseline, row.candidate]
+    titles = ["image", "ground truth", *(analysis.loaded.trainings_of(r)[0].name for r in (0, candidate))]
     return replace(picture, about=about, png=render(image, masks, number, titles, labels), problem=problem)
 
 

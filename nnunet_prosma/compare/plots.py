@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from nnunet_prosma.compare.analysis import Analysis
+from nnunet_prosma.compare.analysis import Analysis, Loaded
 from nnunet_prosma.compare.extremes import slug
 from nnunet_prosma.compare.paired import PairedRow
 from nnunet_prosma.compare.table import CaseTable, Metric
-from nnunet_prosma.host.trained import TrainedFolder
 from nnunet_prosma.report.drawing import INK, MUTED, Plot, figure, shorten
 
 COLOURS = ("#7f7f88", "#d55e00", "#0080c0", "#00a078", "#b76fb0", "#b09000")
@@ -35,7 +34,7 @@ def plots(analysis: Analysis) -> Iterator[Plot]:
         yield from panels("sorted", sorted_differences, same, row)
     for metric in table.metrics:
         yield from distributions(table, metric)
-    yield from curves(analysis.loaded.runs, analysis.loaded.folds)
+    yield from curves(analysis.loaded)
 
 
 def panels(name: str, draw: Callable[..., None], rows: Sequence[PairedRow], primary: PairedRow) -> Iterator[Plot]:
@@ -199,15 +198,20 @@ def distributions(table: CaseTable, metric: Metric) -> Iterator[Plot]:
         )
 
 
-def curves(runs: Sequence[TrainedFolder], folds: Sequence[str]) -> Iterator[Plot]:
-    """The mean over folds, each fold thin behind it."""
+def curves(loaded: Loaded) -> Iterator[Plot]:
+    """The mean over folds and trainings, each thin behind it."""
+    runs = loaded.runs
+    folds = [
+        [t.folds[f] for t in loaded.trainings_of(r) for f in loaded.folds if f in t.folds] for r in range(len(runs))
+    ]
+    whole = "folds and trainings, each" if loaded.trainings else "folds, each fold"
     names = {"val_loss": "validation loss", "train_loss": "training loss", "pseudo_dice": "pseudo Dice"}
     for key, title in names.items():
         page = figure(2.5)
         axes = page.add_subplot()
         drawn = False
-        for r, run in enumerate(runs):
-            found = [c for f in folds if f in run.folds and (c := run.folds[f].log.curves.get(key))]
+        for r, of_run in enumerate(folds):
+            found = [c for fold in of_run if (c := fold.log.curves.get(key))]
             drawn = drawn or bool(found)
             for curve in found:
                 axes.plot(list(curve), list(curve.values()), color=COLOURS[r % len(COLOURS)], lw=0.5, alpha=0.35)
@@ -216,9 +220,7 @@ def curves(runs: Sequence[TrainedFolder], folds: Sequence[str]) -> Iterator[Plot
             axes.plot(shared, means, color=COLOURS[r % len(COLOURS)], lw=1.6, marker="o" if len(shared) == 1 else "")
         if not drawn:
             continue
-        seen = [
-            v for run in runs for f in folds if f in run.folds for v in run.folds[f].log.curves.get(key, {}).values()
-        ]
+        seen = [v for of_run in folds for fold in of_run for v in fold.log.curves.get(key, {}).values()]
         low, high = fence(np.array(seen, dtype=float))
         margin = 0.05 * (high - low or 0.1)
         axes.set_ylim(low - margin, high + margin)
@@ -226,7 +228,7 @@ def curves(runs: Sequence[TrainedFolder], folds: Sequence[str]) -> Iterator[Plot
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
         _legend(page, [run.name for run in runs], COLOURS)
-        about = f"{title.capitalize()} in the training logs: the mean over folds, each fold thin."
+        about = f"{title.capitalize()} in the training logs: the mean over {whole} thin."
         yield Plot(f"curve_{key}", f"Training: {title}", about, page, "curve", False)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.content import HOW_SLICES, sections, title
+from nnunet_prosma.compare.content import how_slices, sections, title
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.fairness import Finding
 from nnunet_prosma.compare.section import Section, Table
@@ -25,7 +25,7 @@ def write_html(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Sequence[
     parts = list(sections(analysis))
     body = [_verdict(analysis), *(_section(part, plots) for part in parts[:-1])]
     if pictures:
-        body.append(_pictures(pictures))
+        body.append(_pictures(pictures, how_slices(analysis)))
     body.append(_section(parts[-1], plots))
     footer = "All numbers: cases.csv, summary.json and table.tex beside this page."
     write_text(output / "report.html", page(title(analysis), "\n".join(body), footer))
@@ -84,9 +84,9 @@ def _plots(plots: "Sequence[Drawn]") -> str:
     return f'<div class="plots">{"".join(figures)}</div>' if plots else ""
 
 
-def _pictures(pictures: Sequence[Picture]) -> str:
+def _pictures(pictures: Sequence[Picture], how_drawn: str) -> str:
     grid = f'<div class="plots">{"".join(map(_picture, pictures))}</div>'
-    how = f"<p>{escape(HOW_SLICES)}</p>" if any(picture.png for picture in pictures) else ""
+    how = f"<p>{escape(how_drawn)}</p>" if any(picture.png for picture in pictures) else ""
     return f"<section><h2>Largest regressions and gains</h2>{how}{grid}</section>"
 
 

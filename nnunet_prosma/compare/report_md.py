@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_prosma.compare.analysis import Analysis
-from nnunet_prosma.compare.content import HOW_SLICES, sections, title
+from nnunet_prosma.compare.content import how_slices, sections, title
 from nnunet_prosma.compare.extremes import Picture
 from nnunet_prosma.compare.section import Section, Table
 from nnunet_prosma.compare.verdict import caveat
@@ -27,7 +27,7 @@ def write_markdown(analysis: Analysis, plots: "Sequence[Drawn]", pictures: Seque
     for section in sections(analysis):
         lines += _section(section, plots)
     lines += ["## Largest regressions and gains", ""] if pictures else []
-    lines += [HOW_SLICES, ""] if any(picture.png for picture in pictures) else []
+    lines += [how_slices(analysis), ""] if any(picture.png for picture in pictures) else []
     for picture in pictures:
         lines += [f"### {_text(picture.title)}", "", _text(minus(picture.about)), ""]
         lines += [f"![{_text(picture.title)}](figures/{picture.name}.png)", ""] if picture.png else []
