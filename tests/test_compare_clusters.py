@@ -87,6 +87,7 @@ def test_a_report_by_cluster_counts_clusters_and_one_without_says_what_names_tel
     assert width[1] > 1.8 * width[0]
     assert after["p"] > before["p"]
     assert "Over 48 cases of 12 clusters" in capsys.readouterr().out
+    assert "(no interval: cases belong together)" in (tmp_path / "report" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("clusters", [10, 30])

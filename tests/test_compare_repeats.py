@@ -116,6 +116,17 @@ def test_misses_false_alarms_and_nnunets_mean_are_those_of_each_training(tmp_pat
     assert rows["z", "A", "1"]["masks"] == "only truth empty"
 
 
+def test_methods_that_differ_by_the_same_in_every_case_and_training_have_no_conclusion_for_that_reason(tmp_path):
+    names = {"background": 0, "liver": 1}
+    folders = [
+        write_run(tmp_path / str(n), t, {"0": {f"c{i:02}": {1: counts(d)} for i in range(12)}}, dataset_labels=names)
+        for n in range(2)
+        for t, d in (("A", 0.5), ("B", 0.75))
+    ]
+    sentence = compared(tmp_path, "--folders", *folders)["verdicts"]["B"]["sentence"]
+    assert "no conclusion: all differences are equal, so nothing tells by how much others might differ" in sentence
+
+
 def test_pictures_are_of_the_first_trainings_and_say_so(tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])

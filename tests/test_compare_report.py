@@ -51,6 +51,26 @@ def test_the_verdict_claims_no_more_than_test_and_interval_show(tmp_path, monkey
     assert re.search(says, sentence), sentence
 
 
+def test_differences_that_are_all_equal_have_no_interval_for_that_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
+    sentence = differing(tmp_path, [0.25] * 12)["verdicts"]["B"]["sentence"]
+    assert "mean difference +0.2500, no interval (all differences are equal), p < 0.001" in sentence
+    assert "That is not evidence that they are equal (ahead in 12 of them" in sentence
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "+0.2500 (all differences are equal)" in page
+    assert "too few differ" not in page
+
+
+def test_where_iou_is_the_question_dice_is_shown_without_a_test_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
+    runs = [random_run(tmp_path, t, cases=12, labels=1, seed=s) for s, t in enumerate("AB")]
+    folder = report(tmp_path, *runs, arguments=("--primary", "iou"))
+    rows = {r["metric"]: r for r in json.loads((folder / "summary.json").read_text())["statistics"]}
+    assert (rows["dice"]["p"], rows["dice"]["no_test"]) == (None, "no test: one question with IoU")
+    assert (rows["iou"]["role"], rows["iou"]["no_test"]) == ("primary", "")
+    assert "Dice beside IoU asks nothing new" in (folder / "report.md").read_text()
+
+
 def test_too_few_cases_have_a_reason_in_the_place_of_a_p_value(tmp_path, monkeypatch):
     monkeypatch.setattr("nnunet_prosma.report.drawing.draw", lambda *_: [])
     found = differing(tmp_path, [0.1, 0.2, 0.3])

@@ -13,7 +13,8 @@ from nnunet_prosma.statistics.signed_rank import holm
 from nnunet_prosma.statistics.studentised import LEVEL, Interval, mean_intervals
 from nnunet_prosma.statistics.studentised import MINIMUM as MINIMUM_OF_INTERVAL
 
-ONE = "no test: one question with Dice"
+ONE = {"iou": "no test: one question with Dice", "dice": "no test: one question with IoU"}
+"""Of the metric that is not tested, since the other one of the two is."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def gated(tested: SignFlip, columns: Sequence[Column], roles: Sequence[Role], cl
         columns, roles, tested.differing, tested.p, tested.corrected, strict=True
     ):
         if role == "shown":
-            tests.append(Test(differing, None, None, ONE))
+            tests.append(Test(differing, None, None, ONE[column.metric.name]))
             continue
         held = corrected if corrected is None or role == "primary" else max(corrected, gate.get(column.run, 1.0))
         tests.append(Test(differing, p, held, why_not(differing, clusters) if held is None else ""))

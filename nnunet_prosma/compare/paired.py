@@ -76,6 +76,11 @@ class PairedRow:
         return self.mean_difference / sd if self.mean_difference is not None and sd > 1e-12 else None
 
     @property
+    def all_equal(self) -> bool:
+        """Whether the differences do not vary, and so tell of no error."""
+        return self.n > 0 and float(np.ptp(self.differences)) <= 1e-12
+
+    @property
     def primary(self) -> bool:
         return self.role == "primary"
 

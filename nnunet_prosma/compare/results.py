@@ -29,6 +29,7 @@ COLUMNS = (
 
 def results(analysis: Analysis) -> Section:
     primary = analysis.primaries[0].metric
+    twins = "Dice beside IoU" if primary.name == "iou" else "IoU beside Dice"
     interval = next((row.mean_interval for row in analysis.primaries if row.mean_interval), None)
     level = percent(interval.level if interval else LEVEL)
     tables = []
@@ -53,7 +54,7 @@ def results(analysis: Analysis) -> Section:
         f"and the verdict is about it alone: its p is corrected over the runs, and its interval has the level that so "
         f"many runs ask for ({level}). All other rows describe: their intervals hold each for itself (95 %), their p "
         f"is corrected over all of them and is never smaller than that of the first row. p is "
-        f"{test} of the mean difference; IoU beside Dice asks nothing new and has none. Effect size: the mean "
+        f"{test} of the mean difference; {twins} asks nothing new and has none. Effect size: the mean "
         f"difference over the SD of the differences."
     )
     told = unmeasured.sentence(analysis.loaded)
@@ -91,7 +92,7 @@ def _result(row: PairedRow) -> tuple[str, ...]:
         f"{row.n}{out}",
         _mean_and_deviation(a, row),
         _mean_and_deviation(b, row),
-        _difference(row.mean_difference, row.mean_interval, row),
+        _difference(row.mean_difference, row.mean_interval, why_no_interval(row), row),
         "–" if row.effect_size is None else f"{row.effect_size:+.2f}",
         p_value(row.test.p) if row.test.p is not None else row.test.reason,
         p_value(row.test.corrected),
@@ -99,7 +100,7 @@ def _result(row: PairedRow) -> tuple[str, ...]:
         f"{row.worse} ({row.worse / row.n:.0%})",
         digits(a.median, row),
         digits(b.median, row),
-        _difference(row.median_difference, row.median_interval, row),
+        _difference(row.median_difference, row.median_interval, why_no_median_interval(row), row),
     )
 
 
@@ -116,11 +117,22 @@ def _mean_and_deviation(values: MeanAndDeviation, row: PairedRow) -> str:
     return digits(values.mean, row) + (f" ± {digits(values.sd, row)}" if values.sd is not None else "")
 
 
-def _difference(value: float | None, interval: Interval | None, row: PairedRow) -> str:
+def why_no_interval(row: PairedRow) -> str:
+    if row.units < MINIMUM:
+        return f"no interval: {row.units} < {MINIMUM}"
+    return "all differences are equal" if row.all_equal else "too few differ"
+
+
+def why_no_median_interval(row: PairedRow) -> str:
+    """The order of cases tells nothing where they belong together."""
+    return f"no interval: {row.n} < {MINIMUM}" if row.clusters is None else "no interval: cases belong together"
+
+
+def _difference(value: float | None, interval: Interval | None, why_not: str, row: PairedRow) -> str:
     if value is None:
         return "–"
     centre = number(value, row, True).removesuffix(row.metric.unit).strip()
     if interval is None:
-        return f"{centre} ({f'no interval: {row.units} < {MINIMUM}' if row.units < MINIMUM else 'too few differ'})"
+        return f"{centre} ({why_not})"
     low, high = (number(v, row, True).removesuffix(row.metric.unit).strip() for v in (interval.low, interval.high))
     return f"{centre} [{low}, {high}]"

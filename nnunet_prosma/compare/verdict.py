@@ -128,10 +128,10 @@ def found_sentence(row: PairedRow, outcome: Outcome) -> str:
         else ""
     )
     if outcome == "no difference shown":
+        remain = ": differences within the interval remain possible" if row.mean_interval else ""
         return (
             f"{scope}, no difference in {what} is shown between {row.candidate} and {row.baseline}: {found}. "
-            f"{disagreement(row)}That is not evidence that they are equal: differences within the interval remain "
-            f"possible ({count}).{few}"
+            f"{disagreement(row)}That is not evidence that they are equal{remain} ({count}).{few}"
         )
     return f"{scope}, {row.candidate} has a {outcome} {what} than {row.baseline}: {found} ({count}).{few}"
 
@@ -140,6 +140,8 @@ def why_none(row: PairedRow) -> str:
     if row.units < MINIMUM:
         draws = "cases" if row.clusters is None else "clusters"
         return f"{row.units} {draws} are too few for an interval ({MINIMUM} are needed)"
+    if row.all_equal:
+        return "all differences are equal, so nothing tells by how much others might differ"
     return f"only {row.test.differing} of them differ, too few for a test or an interval"
 
 
@@ -154,7 +156,7 @@ def disagreement(row: PairedRow) -> str:
 
 def span(row: PairedRow) -> str:
     if row.mean_interval is None:
-        return "no interval (too few cases differ)"
+        return f"no interval ({'all differences are equal' if row.all_equal else 'too few cases differ'})"
     low, high, level = row.mean_interval.low, row.mean_interval.high, row.mean_interval.level
     return f"{percent(level)} interval {number(low, row, True)} to {number(high, row, True)}"
 
