@@ -90,6 +90,15 @@ def test_predictions_that_were_moved_are_compared_as_they_were(made, tmp_path, m
     assert [row | names for row in second["statistics"]] == first["statistics"]
 
 
+def test_a_summary_of_files_that_are_not_in_the_folder_is_not_taken(made, tmp_path, capsys):
+    folders = evaluated(made, tmp_path)
+    for file in folders[1].glob("*.nii.gz"):
+        file.unlink()
+    asked = ["compare", "--predictions", *map(str, folders), "--no-images", "-o", str(tmp_path / "report")]
+    assert main(asked) == 2
+    assert "B holds no summary.json of nnUNetv2_evaluate_folder on its predictions: name the" in capsys.readouterr().err
+
+
 def test_moved_predictions_whose_truth_is_gone_ask_for_the_truth(made, tmp_path, capsys):
     root = shutil.copytree(made, tmp_path / "copy")
     folders = evaluated(root, tmp_path)

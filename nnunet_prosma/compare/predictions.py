@@ -146,11 +146,13 @@ def cases_of(
     summary = folder / "summary.json"
     if summary.is_file():
         cases = read_summary(summary)
-        if cases and (truth is None or all(case.truth.parent.resolve() == truth.resolve() for case in cases)):
+        there = any((folder / case.prediction.name).is_file() for case in cases)  # wherever they lay when measured
+        if there and (truth is None or all(case.truth.parent.resolve() == truth.resolve() for case in cases)):
             return cases, {}
     if truth is None:
         raise InputError(
-            f"{folder} holds no summary.json of nnUNetv2_evaluate_folder: name the ground truth with --truth"
+            f"{folder} holds no summary.json of nnUNetv2_evaluate_folder on its predictions: name the ground truth "
+            f"with --truth"
         )
     ending = described.file_ending
     predicted = {path.name for path in folder.iterdir() if path.name.endswith(ending)}
