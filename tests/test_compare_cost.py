@@ -67,6 +67,8 @@ def test_the_cost_of_a_run_is_over_all_its_trainings(repeated, tmp_path):
     assert main(["compare", *words]) == status_of(tmp_path / "report")
     a, b = json.loads((tmp_path / "report" / "summary.json").read_text())["cost"]
     assert (a["run"], a["seconds_per_epoch"], a["timed_epochs"], a["gpu"]) == ("A", 3.0, 58, "A100, H200")
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "The version of nnU-Net is not recorded for A, B." in page
     assert (b["run"], b["seconds_per_epoch"], b["timed_epochs"], b["gpu"]) == ("B", 6.0, 58, "A100")
 
 

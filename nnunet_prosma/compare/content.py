@@ -48,8 +48,13 @@ def sections(analysis: Analysis) -> Iterator[Section]:
 
 def fairness(analysis: Analysis) -> Section:
     findings = ordered(analysis.loaded.findings)
-    runs = analysis.loaded.trainings or analysis.loaded.runs
-    silent = [r.name for r in runs if not all("nnunet_version" in f.debug for f in r.folds.values())]
+    loaded = analysis.loaded
+    folds = [[fold for t in loaded.trainings_of(r) for fold in t.folds.values()] for r in range(len(loaded.runs))]
+    silent = [
+        run.name
+        for run, own in zip(loaded.runs, folds, strict=True)
+        if not all("nnunet_version" in fold.debug for fold in own)
+    ]
     told = any(f.kind == "origin" for f in findings)  # that nothing is known of how the predictions were made
     text = [f"The version of nnU-Net is not recorded for {', '.join(silent)}."] if silent and not told else []
     if not findings:
