@@ -155,6 +155,17 @@ def test_what_is_measured_in_another_way_is_not_pooled_but_dice_still_is(tmp_pat
     assert main(["compare", "--across", *(str(folder / "dice") for folder in reports), *named]) == 0
 
 
+def test_what_is_settled_in_the_reports_is_not_taken_and_then_passed_over(tmp_path, capsys):
+    named = ["compare", "--across", "X", "Y", "-o", str(tmp_path / "all"), "--tables-only"]
+    for option, name in (
+        ("-f 0", "folds"),
+        ("--tolerance 2", "tolerance"),
+        ("--primary hd95 --seed 3", "primary, seed"),
+    ):
+        assert main([*named, *option.split()]) == 2
+        assert f"in which {name} cannot be changed" in capsys.readouterr().err
+
+
 def test_reports_that_do_not_belong_together_are_refused(tmp_path, capsys):
     first = report(tmp_path, "Dataset001_X", 0.0, 0)
     few = report(tmp_path, "Dataset002_Y", 0.0, 1, cases=8)

@@ -9,6 +9,7 @@ from compare_workspace import LABELS, counts, status_of, write_run
 from nnunet_prosma.command import main
 from nnunet_prosma.compare.fairness import some
 from nnunet_prosma.compare.setups import flatten
+from nnunet_prosma.host.marks import mark_validated
 
 BOTH = {1: counts(0.8), 2: counts(0.7)}
 FOLDS = {"0": {"a": BOTH, "b": BOTH}, "1": {"c": BOTH, "d": BOTH}}
@@ -168,6 +169,24 @@ def test_the_sizes_of_the_training_sets_are_compared(compare, tmp_path):
     assert [f["sentence"] for f in findings] == [
         "Training cases: 8 in nnUNetTrainer, 6 in nnUNetTrainerProSMA in fold 0."
     ]
+
+
+def test_the_checkpoints_that_were_validated_are_compared(compare, tmp_path):
+    """nnU-Net marks neither: where there is no mark its default is meant, the final one."""
+    compare()
+    folders = [tmp_path / f"{name}__nnUNetPlans__3d_fullres" for name in ("nnUNetTrainer", "nnUNetTrainerProSMA")]
+    for fold in ("fold_0", "fold_1"):
+        mark_validated(folders[1] / fold, "checkpoint_final.pth")
+    assert compare()[2]["findings"] == []
+    mark_validated(folders[1] / "fold_1", "checkpoint_best.pth")
+    _, _, summary = compare()
+    (finding,) = summary["findings"]
+    assert finding["kind"] == "checkpoint"
+    assert finding["sentence"] == (
+        "Checkpoint that was validated: checkpoint_final.pth in nnUNetTrainer, checkpoint_best.pth in "
+        "nnUNetTrainerProSMA in fold 1."
+    )
+    assert summary["badges"]["nnUNetTrainerProSMA"]["kind"] == "differs"
 
 
 def test_fingerprints_are_compared_whatever_their_bytes(compare, tmp_path):

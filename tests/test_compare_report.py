@@ -39,6 +39,7 @@ NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
         (NOISE - NOISE.mean(), r"no difference in Dice of liver is shown .* p = 1\.000\. That is not evidence"),
         (0.1 + NOISE[:12], r"With fewer than 30 cases, rare large differences can be missed altogether"),
         (0.1 + NOISE[:5], r"^Over 5 cases, no conclusion: 5 cases are too few for an interval \(10 are needed\)"),
+        (0.1 + NOISE[:1], r"no conclusion: 1 case is too few for an interval \(10 are needed\)"),
         (
             np.zeros(20),
             r"^Over 20 cases, B and A have the same Dice of liver in every case\. Nothing that is recorded",

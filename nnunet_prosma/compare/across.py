@@ -184,7 +184,8 @@ def require_one_measure(reports: Sequence[tuple[str, dict[str, Any]]], primary: 
             listed = "; ".join(f"{value} in {name}" for value, (name, _) in zip(values, reports, strict=True))
             mend = "leave out one kind" if what == "unit" else f"make the reports again with one {what}"
             raise InputError(
-                f"--across needs one {what} for {rows[0]['metric']}, not {listed}: {mend}, or use --primary dice"
+                f"--across needs one {what} for {rows[0]['metric']}, not {listed}: {mend}, or make all with --primary "
+                "dice"
             )
 
 

@@ -15,6 +15,7 @@ QUESTION = {
     "truth": "ground truth",
     "stale": "files changed since they were measured",
     "configuration": "configuration",
+    "checkpoint": "the checkpoint that was validated",
     "schedule": "training schedule",
     "splits": "training cases",
     "fingerprint": "the data's fingerprint",

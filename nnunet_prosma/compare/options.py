@@ -26,6 +26,8 @@ TOLERANCE = 1.0
 USAGE = """nnunet-prosma compare DATASET CONFIGURATION TRAINER TRAINER [TRAINER ...] -o REPORT [OPTIONS]
        nnunet-prosma compare --folders RESULTS RESULTS [RESULTS ...] -o REPORT [OPTIONS]
        nnunet-prosma compare --predictions FOLDER FOLDER [FOLDER ...] --truth FOLDER -o REPORT [OPTIONS]"""
+OF_ACROSS = ("across", "output", "tables_only", "json", "quiet", "run")
+"""What --across takes; all else is settled in its reports."""
 LEFT_OUT, DIAGONAL = "left-out", "diagonal"
 """What the Hausdorff distance of a missed label is."""
 HELP = {
@@ -118,6 +120,12 @@ def check(options: argparse.Namespace, run: Sequence[str]) -> None:
     if options.across:
         if options.folders or run or options.predictions:
             raise InputError("--across takes reports that are made already, and no runs")
+        known = parser()
+        if settled := [n for n, value in vars(options).items() if n not in OF_ACROSS and value != known.get_default(n)]:
+            raise InputError(
+                f"--across takes reports that are made already, in which {', '.join(settled)} cannot be changed: leave "
+                f"that out, or make the reports again with it"
+            )
         return
     if sum(map(bool, (options.folders, run, options.predictions))) > 1:
         raise InputError("give either DATASET CONFIGURATION TRAINER TRAINER, or --folders, or --predictions, not both")

@@ -138,8 +138,9 @@ def found_sentence(row: PairedRow, outcome: Outcome) -> str:
 
 def why_none(row: PairedRow) -> str:
     if row.units < MINIMUM:
-        draws = "cases" if row.clusters is None else "clusters"
-        return f"{row.units} {draws} are too few for an interval ({MINIMUM} are needed)"
+        draw = "case" if row.clusters is None else "cluster"
+        draws = f"1 {draw} is" if row.units == 1 else f"{row.units} {draw}s are"
+        return f"{draws} too few for an interval ({MINIMUM} are needed)"
     if row.all_equal:
         return "all differences are equal, so nothing tells by how much others might differ"
     return f"only {row.test.differing} of them differ, too few for a test or an interval"
