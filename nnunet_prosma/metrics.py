@@ -42,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-f", "--fold", metavar="FOLD", type=whole(0), help="fold of --splits")
     parser.add_argument("--labels", metavar="LABEL", type=whole(1), nargs="+", help="default: all that occur but 0")
+    parser.add_argument(
+        "--ignore",
+        metavar="LABEL",
+        type=whole(1),
+        help="the data set's ignore label: where the truth has it nothing counts",
+    )
     add_json(parser)
     add_quiet(parser)
     return parser
@@ -57,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{options.json.parent} is not a folder; --json must name a file in one that exists")
     if to_file:
         refuse_file(options.json, is_json_of("metrics"))
-    counted, problems = count_readable(options.predictions, options.truth, cases, options.labels)
+    counted, problems = count_readable(options.predictions, options.truth, cases, options.labels, options.ignore)
     scores = {label: scores_of(list(of_case.values()), options.batch_size) for label, of_case in counted.items()}
     found = as_json(counted, scores, options.batch_size, problems)
     left_out = ""

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +14,18 @@ import SimpleITK as sitk  # noqa: N813
 import tifffile
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
 from nnunet_prosma.container.choice import MARGIN, START_S, Option, choose, extrapolate, largest_case, table
 from nnunet_prosma.container.command import BASES, TEMPLATE
-from nnunet_prosma.container.images import check_headers, read_header, read_image, write_segmentation
+from nnunet_prosma.container.images import (
+    check_headers,
+    read_header,
+    read_image,
+    reader_of,
+    spacing,
+    write_segmentation,
+)
 from nnunet_prosma.container.memory import BASE, bytes_needed, network_voxels, require_room
 from nnunet_prosma.container.sockets import Socket, find_files, parse_inputs
 from nnunet_prosma.errors import InputError
@@ -147,6 +156,24 @@ def test_a_tif_is_read_as_nnunets_reader_reads_it(tmp_path, colours):
     with tifffile.TiffFile(tmp_path / "output.tif") as written:
         assert written.pages.first.tags["XResolution"].value == (72, 1)
         assert written.pages.first.compression.name == "ADOBE_DEFLATE"
+
+
+@pytest.mark.parametrize("of_training", [[1.0, 1.0, 1.0], [3.0, 0.5, 0.5]])
+def test_stacks_have_the_size_of_voxels_if_the_training_was_told_it(tmp_path, of_training):
+    """By a file beside each image, where nnU-Net's Tiff3DIO looks for it."""
+    reader = reader_of(
+        SimpleNamespace(image_reader_writer_class=Tiff3DIO, original_median_spacing_after_transp=of_training)
+    )
+    measured = write(tmp_path / "a.mha", noise(4, 5, 6))
+    tifffile.imwrite(tmp_path / "a.tif", noise(4, 5, 6), photometric="minisblack")
+    given = read_header(measured).spacing[::-1]
+    known = of_training[0] == 3.0
+    np.testing.assert_allclose(spacing(read_header(measured), reader), given if known else [1, 1, 1])
+    if known:
+        with pytest.raises(InputError, match=r"a \.tif does not tell it: give the image as \.mha"):
+            spacing(read_header(tmp_path / "a.tif"), reader)
+    else:
+        assert spacing(read_header(tmp_path / "a.tif"), reader) == [1, 1, 1]
 
 
 def test_images_that_are_no_case_are_refused(tmp_path):

@@ -171,7 +171,13 @@ def damage_picture(source):
     return r"benign \(3\).png is missing, but there is a mask for it$"
 
 
-@pytest.mark.parametrize("damage", [damage_picture, damage_missing, damage_size, damage_content])
+def damage_kind(source):
+    """A mask that marks by 1, not by white."""
+    save(source / "benign" / "benign (3)_mask.png", box((40, 30), 5, 6, 15, 16, 1))
+    return r"benign \(3\)_mask.png holds numbers up to 1, and none that marks anything"
+
+
+@pytest.mark.parametrize("damage", [damage_picture, damage_missing, damage_size, damage_content, damage_kind])
 def test_a_picture_that_cannot_be_used_is_named_and_nothing_is_written(busi, convert, damage):
     message = damage(busi)
     (busi / "malignant" / "malignant (2)_mask.png").unlink()
@@ -220,6 +226,19 @@ def test_a_number_that_is_taken_and_a_folder_of_another_layout_are_refused(busi,
         in convert("kvasir", kvasir, 5, "--size", 8)[1]
     )
     assert [path.name for path in convert.raw.iterdir()] == ["Dataset501_KvasirSEG"]
+
+
+def test_transparency_of_a_grey_mask_does_not_count(busi, convert):
+    save(busi / "benign" / "benign (3)_mask.png", box((40, 30), 5, 6, 7, 8), "LA")
+    assert convert("busi", busi, 501, "--size", "native")[0] == 0
+    assert labels(convert.raw / "Dataset501_BUSI", "benign_3").sum() == 4
+
+
+def test_two_files_of_one_name_are_refused(kvasir, convert):
+    save(kvasir / "images" / "cju3x.png", picture(3, (48, 36)))
+    status, error = convert("kvasir", kvasir, 503)
+    assert status == 2
+    assert "cju3x.jpg and cju3x.png would be one case: take one of them out" in error
 
 
 def test_two_pictures_that_would_be_one_case_are_refused(busi):

@@ -1,7 +1,10 @@
 """What inspect cannot use is a sentence and status 2; a damaged image costs its own case alone."""
 
+import json
+import os
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -109,6 +112,30 @@ def test_damaged_images_are_named_and_the_others_are_shown(tmp_path, capsys):
     ]
     for name in ("a", "z"):
         assert np.array_equal(read(tmp_path / "out" / "segmentations" / f"{name}.nii.gz"), whole > 0)
+
+
+def test_a_truth_of_nothing_but_the_ignore_label_costs_its_own_case_alone(tmp_path, capsys):
+    model = write_model(tmp_path / "results", plans(3, [8, 8, 16]))
+    dataset = json.loads((model / "dataset.json").read_text())
+    dataset["labels"]["ignore"] = 2
+    (model / "dataset.json").write_text(json.dumps(dataset))
+    for name, ignored in (("a", 1), ("b", 8)):
+        write_image(tmp_path / "images" / f"{name}_0000.nii.gz", half_bright((8, 8, 16)))
+        truth = (half_bright((8, 8, 16)) > 0).astype(np.uint8)
+        truth[:ignored] = 2
+        write_image(tmp_path / "labels" / f"{name}.nii.gz", truth)
+    inspect(model, tmp_path / "images", tmp_path / "out", "-gt", tmp_path / "labels", status=2)
+    assert_said(capsys, r"b is left out: .*b\.nii\.gz holds nothing but the ignore label")
+    assert [row["case"] for row in table(tmp_path / "out")] == ["a"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a name may hold any bytes")
+def test_a_name_that_is_no_utf_8_is_refused_before_anything_is_computed(tmp_path, capsys):
+    model = write_model(tmp_path / "results", plans(3, [8, 8, 16]))
+    write_image(tmp_path / "images" / "a_0000.nii.gz", half_bright((8, 8, 16)))
+    os.rename(tmp_path / "images" / "a_0000.nii.gz", os.fsencode(tmp_path / "images") + b"/b\xe9_0000.nii.gz")
+    inspect(model, tmp_path / "images", tmp_path / "out", status=2)
+    assert_said(capsys, r"holds 'b\\udce9', a name that is no UTF-8")
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path, capsys):

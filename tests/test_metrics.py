@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
+import tifffile
 from PIL import Image
 
 from nnunet_prosma.command import main
@@ -120,6 +121,41 @@ def test_volumes_are_read_as_nnunet_reads_them(tmp_path, capsys):
         sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / name / "x.nii.gz"))
     assert main(["metrics", str(tmp_path / "prediction"), str(tmp_path / "truth")]) == 0
     assert [line.split()[-3] for line in capsys.readouterr().out.splitlines()[1:]] == ["50.00"] * 3
+
+
+@pytest.mark.parametrize("slices", [3, 4, 12])
+def test_a_tif_of_several_slices_is_a_volume(tmp_path, capsys, slices):
+    """Of three or four, which look like colours, only the first would count."""
+    for name, (start, end) in (("truth", (0, 2)), ("prediction", (1, 3))):
+        (tmp_path / name).mkdir()
+        array = np.zeros((slices, 20, 24), np.uint8)
+        array[start:end] = 1
+        tifffile.imwrite(tmp_path / name / "x.tif", array, compression="zlib", photometric="minisblack")
+    (tmp_path / "prediction" / "x.json").write_text('{"spacing": [3, 1, 1]}')  # nnU-Net's, which the truth lacks
+    assert main(["metrics", str(tmp_path / "prediction"), str(tmp_path / "truth")]) == 0
+    assert [line.split()[-3] for line in capsys.readouterr().out.splitlines()[1:]] == ["33.33"] * 3
+
+
+def test_a_mask_in_colours_is_not_measured_by_its_first_one(folders, capsys):
+    prediction, truth = folders
+    for folder, green in zip(folders, (0, 1), strict=True):
+        colours = np.zeros((2, 3, 3), np.uint8)
+        colours[0, 0] = (1, green, 0)
+        Image.fromarray(colours).save(folder / "a.png")
+    assert main(["metrics", str(prediction), str(truth)]) == 2
+    assert "a.png must be a segmentation, one number a voxel, and is read as 3 channels" in capsys.readouterr().err
+
+
+def test_where_the_truth_has_the_ignore_label_nothing_counts(tmp_path, capsys):
+    write_png(tmp_path / "truth", "a", [[1, 1, 2], [0, 0, 2]])
+    write_png(tmp_path / "prediction", "a", [[1, 0, 1], [0, 0, 1]])
+    folders = [str(tmp_path / name) for name in ("prediction", "truth")]
+    assert main(["metrics", *folders, "--ignore", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["1"] * 3  # no row of the label itself
+    assert "50.00" in lines[0]
+    assert main(["metrics", *folders]) == 0
+    assert "25.00" in capsys.readouterr().out
 
 
 def test_bad_input_is_named(folders, tmp_path, capsys):

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -156,6 +158,28 @@ def test_several_processes_give_what_one_gives(home, tmp_path, capsys):
     assert _run(capsys, *FIT, "-o", tmp_path / "one.json", "-np", "1")[0] == 0
     assert _run(capsys, *FIT, "-o", tmp_path / "two.json", "-np", "2")[0] == 0
     assert (tmp_path / "one.json").read_text() == (tmp_path / "two.json").read_text()
+
+
+def test_a_worker_that_is_killed_is_told_in_a_sentence(home, tmp_path, capsys, monkeypatch):
+    home(0.2)
+
+    class Broken(ProcessPoolExecutor):
+        def map(self, function, tasks):
+            raise BrokenProcessPool
+
+    monkeypatch.setattr("nnunet_prosma.smooth.fit.ProcessPoolExecutor", Broken)
+    status, _, error = _run(capsys, *FIT, "-o", tmp_path / "s.json", "-np", "2")
+    assert status == 2
+    assert "a worker was killed, most likely for want of memory: use a smaller -np" in error
+
+
+def test_what_was_found_is_told_even_if_it_cannot_be_written(home, tmp_path, capsys):
+    home(0.2)
+    (tmp_path / "file").touch()
+    status, out, error = _run(capsys, *FIT, "-o", tmp_path / "file" / "s.json", "-np", "1")
+    assert status == 2
+    assert "each judged by what the other folds chose" in out
+    assert "cannot be written" in error
 
 
 def test_damaged_and_foreign_input_is_one_sentence(home, tmp_path, capsys):

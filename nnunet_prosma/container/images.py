@@ -19,6 +19,8 @@ from nnunet_prosma.host.whole import require_whole
 PHOTOGRAPHS, STACKS = "NaturalImage2DIO", "Tiff3DIO"
 MEDICAL = ("SimpleITKIO", "NibabelIO")
 """Both give the same array and spacing; the others of nnU-Net's readers turn the image first."""
+MEASURED_STACKS = "Tiff3DIO, with the size of voxels"
+"""The reader of stacks in a training in which files beside the images told the size of voxels."""
 TOLERANCE_MM = 1e-3
 
 
@@ -109,9 +111,21 @@ def read_image(
     return image, {"spacing": spacing(headers[0], reader)}
 
 
+def reader_of(plans: Any) -> str:
+    """The reader of the training, by nnU-Net's PlansManager."""
+    name = str(plans.image_reader_writer_class.__name__)
+    measured = any(mm != 1 for mm in plans.original_median_spacing_after_transp)
+    return MEASURED_STACKS if name == STACKS and measured else name
+
+
 def spacing(header: Header, reader: str) -> list[float]:
     """The spacing z, y, x as the training's reader gives it: photographs have none, and a single slice is 999 times
     as thick."""
+    if reader == MEASURED_STACKS and header.spacing is None:
+        raise InputError(
+            "the model was trained on stacks of which the size of voxels was known, and a .tif does not tell it: give "
+            "the image as .mha or .nii.gz"
+        )
     if reader == PHOTOGRAPHS:
         return [999.0, 1.0, 1.0]
     if reader == STACKS:

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    from nnunet_prosma.container.images import check_headers, read_header, read_image, write_segmentation
+    from nnunet_prosma.container.images import check_headers, read_header, read_image, reader_of, write_segmentation
     from nnunet_prosma.container.sockets import Socket, find_files
 
     settings = read_json(options.settings)
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
         said = "x".join(map(str, header.size))
         say(f"{socket.path}: {path.name}, {said}, channel {', '.join(map(str, socket.channels))}")
     predictor = load(options, settings["choice"])
-    reader = predictor.members[0].plans_manager.image_reader_writer_class.__name__
+    reader = reader_of(predictor.members[0].plans_manager)
     make_room(predictor, headers[0], reader, settings)
     if predictor.smoothing is not None:
         say("smoothing: as SMOOTH.json of the bundle says")

@@ -36,7 +36,13 @@ class Pair:
         for number, path in enumerate(self.masks):
             if not path.is_file():
                 raise ValueError(f"{path} is missing: every picture needs a mask")
-            mask = self.binary(read_mask(path))
+            stored = read_mask(path)
+            mask = self.binary(stored)
+            if stored.any() and not mask.any():
+                raise ValueError(
+                    f"{path} holds numbers up to {stored.max()}, and none that marks anything: is it a mask of another "
+                    f"kind?"
+                )
             if mask.shape != joined.shape:
                 larger = bool(np.all(np.greater_equal(mask.shape, joined.shape)))
                 if number and larger and self.larger_masks == "leave-out":
@@ -55,9 +61,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_mask(path: Path) -> NDArray:
-    """The mask as stored, but without transparency: (H, W) or (H, W, 3). A palette's numbers stay numbers."""
+    """The mask as stored, but without transparency: (H, W) or with colours. A palette's numbers stay numbers."""
     array = read_picture(path, None)
-    return array[..., :3] if array.ndim == 3 and array.shape[-1] == 4 else array
+    return array[..., :-1] if array.ndim == 3 and array.shape[-1] in (2, 4) else array
 
 
 def centre(mask: NDArray, shape: Sequence[int]) -> NDArray:

@@ -4,6 +4,8 @@ The readers' libraries let damage pass: SimpleITK reads a .nii.gz that is cut of
 never written. So each file is checked first (whole.py). After reading, no value may be NaN or infinite.
 """
 
+import contextlib
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,16 @@ def read_segmentation(reader: Any, file: str | Path) -> tuple[np.ndarray, dict[s
     """A segmentation by nnU-Net's reader: (1, *size), of whole numbers, and its properties."""
     require_whole([file])
     try:
-        segmentation, properties = reader.read_seg(str(file))
+        with contextlib.redirect_stdout(io.StringIO()):  # of a .tif, that no file beside it tells its spacing
+            segmentation, properties = reader.read_seg(str(file))
     except Exception as error:
         raise unreadable(file, error) from None
     require_finite(segmentation, file)
+    if len(segmentation) != 1:
+        raise InputError(
+            f"{file} must be a segmentation, one number a voxel, and is read as {len(segmentation)} channels: is it a "
+            f"picture in colours, or a volume of so many slices where pictures are meant?"
+        )
     if not np.issubdtype(segmentation.dtype, np.integer) and (segmentation != np.rint(segmentation)).any():
         raise InputError(f"{file} must be a segmentation, of whole numbers, and holds fractions")
     return segmentation, properties
@@ -53,6 +61,18 @@ def write_whole(write: Callable[[str], Any], file: Path) -> None:
 def write_segmentation(writer: Any, segmentation: np.ndarray, file: Path, properties: Any) -> None:
     """By nnU-Net's writer, which may set a file of its own beside."""
     write_whole(lambda name: writer.write_seg(segmentation, name, properties), file)
+
+
+def tif_shape(file: Path) -> tuple[int, ...]:
+    """Slices, rows and columns of a .tif, or rows and columns, without its colours; () of one that cannot be read."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(file) as opened:
+            first = opened.series[0]
+            return tuple(first.shape[: -1 if first.axes.endswith("S") else None])
+    except Exception:  # tifffile's own, of a file that is damaged, which is said where it is read
+        return ()
 
 
 def read_picture(file: Path, mode: str | None) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nnunet_prosma.errors import InputError, first_of
-from nnunet_prosma.host.images import read_segmentation
+from nnunet_prosma.host.images import read_segmentation, tif_shape
 
 
 def ending_in(folder: Path) -> str:
@@ -31,8 +31,6 @@ def pairs_of(
 
     A case that cannot be read, or whose files are not of one image, is an InputError as it is read.
     """
-    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_file_ending
-
     ending = ending_in(predictions)
     names = [p.name.removesuffix(ending) for p in sorted(predictions.iterdir()) if p.name.endswith(ending)]
     names = sorted(names) if cases is None else list(cases)
@@ -41,7 +39,7 @@ def pairs_of(
         if missing:
             files = first_of([f"{name}{ending}" for name in missing])
             raise InputError(f"{folder} has no {files}; each case needs a prediction and its truth")
-    reader = determine_reader_writer_from_file_ending(ending, verbose=False)()
+    reader = _reader_for(ending, [truth / f"{name}{ending}" for name in names])
 
     def read(name: str) -> tuple[np.ndarray, np.ndarray]:
         files = [folder / f"{name}{ending}" for folder in (predictions, truth)]
@@ -52,6 +50,18 @@ def pairs_of(
         return a[0], b[0]
 
     return names, read
+
+
+def _reader_for(ending: str, files: Sequence[Path]) -> Any:
+    """nnU-Net's reader for files of this ending. A .tif may be a picture or a volume, which the first that can be read
+    tells; nnU-Net's own guess takes a volume of three slices for a picture in colours."""
+    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_file_ending
+    from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
+
+    shapes = map(tif_shape, files) if ending in Tiff3DIO.supported_file_endings else ()
+    if len(next(filter(None, shapes), ())) == 3:
+        return Tiff3DIO()
+    return determine_reader_writer_from_file_ending(ending, verbose=False)()
 
 
 def read_pair(reader: Any, prediction: Path, truth: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +80,8 @@ def check_geometry(
     """The first shape and nnU-Net's properties are those of the truth."""
     if shape != other:
         raise ValueError(f"it has {_by(other[1:])} voxels, its ground truth {_by(shape[1:])}")
-    if not np.allclose(props["spacing"], others["spacing"], rtol=1e-3):
+    in_file = "sitk_stuff" in props or "nibabel_stuff" in props  # a .tif has it in a file beside, which truths lack
+    if in_file and not np.allclose(props["spacing"], others["spacing"], rtol=1e-3):
         raise ValueError(f"it has a spacing of {_by(others['spacing'])}, its ground truth {_by(props['spacing'])}")
     for part in ("origin", "direction"):
         a, b = (p.get("sitk_stuff", {}).get(part) for p in (props, others))

@@ -51,18 +51,20 @@ def inspect_case(
         about = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"nnU-Net cannot predict {case.name} with {predictor.setup.plans.source}: {about}") from error
     truth = read_truth(predictor, case, segmentation.shape, properties) if case.truth else None
+    counted = geometry.looked_at(predictor, properties)
+    ignored = predictor.label_manager.ignore_label
+    if truth is not None and ignored is not None:
+        counted &= truth != ignored
+        truth[truth == ignored] = 0
+        if not counted.any():
+            raise InputError(f"{case.truth} holds nothing but the ignore label where {case.name} is looked at")
     ending = predictor.setup.dataset.file_ending
     files = [f"segmentations/{case.name}{ending}"]
     write_segmentation(predictor, segmentation, folder / files[0], properties)
     if slicer := write_for_slicer(folder / files[0], predictor.setup.dataset, properties):
         files.append(f"segmentations/{slicer.name}")
-    counted = geometry.looked_at(predictor, properties)
     masks = {"prediction": by_region(segmentation, predictor.setup)}
     if truth is not None:
-        ignored = predictor.label_manager.ignore_label
-        if ignored is not None:
-            counted &= truth != ignored
-            truth[truth == ignored] = 0
         masks["truth"] = by_region(truth, predictor.setup)
     by_mask = {name: regions(mask != 0, counted) for name, mask in masks.items()}
     spacing = tuple(float(s) for s in properties["spacing"])

@@ -89,10 +89,21 @@ def cases_of(predictor: WatchingPredictor, options: argparse.Namespace) -> list[
         raise InputError("-prev_stage_predictions is for the second stage of a cascade, which this model is not")
     cases = []
     for name, files in cases_in(options.i, ending).items():
+        if not is_text(name):
+            raise InputError(f"{options.i} holds {name!r}, a name that is no UTF-8, which no page can show: rename it")
         previous = _beside(options.prev_stage_predictions, name, ending, "the prediction of the stage before")
         truth = _beside(options.gt, name, ending, "the true segmentation")
         cases.append(ImageCase(name, files, previous, truth))
     return cases
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name can be written into a page or a figure."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _beside(folder: Path | None, name: str, ending: str, what: str) -> str | None:

@@ -86,10 +86,10 @@ def run_fit(options: argparse.Namespace) -> int:
     search = Search(options.lam or LAMS, options.sigma, volumes_of(options.volume, labels), options.eps)
     members, again = members_of(trained, options.f, preprocessed_folder(options.d) / "gt_segmentations")
     fitted = fit(trained, members, search, workers=options.np, seed=options.seed)
-    write_smoothing(options.o, fitted.smoothing)
     if again:
         print(f"Several of these folds validated {few(sorted(again))}: each counts in the first of them.")
-    print(report(fitted, labels))
+    print(report(fitted, labels), flush=True)  # before the file, which may fail to be written
+    write_smoothing(options.o, fitted.smoothing)
     print(f"{options.o} written")
     for name, why in fitted.left_out.items():
         print(f"nnunet-prosma smooth: {name} is left out: {why}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
@@ -32,7 +33,7 @@ from nnunet_prosma.statistics.studentised import LEVEL, mean_intervals
 
 LAMS = (0.25, 0.5, 1.0, 2.0)
 SIGMAS_IN_VOXELS = (1.0, 2.0)
-"""Widths as multiples of the smallest voxel spacing among the cases."""
+"""Widths as multiples of the smallest voxel spacing of the first case that can be read."""
 ALTERNATIVES = ("largest component of each label", "smoothed", "smoothed, then largest component")
 
 
@@ -267,8 +268,11 @@ def _pool(workers: int) -> Iterator[Callable[[str, Callable[[Any], Any], Sequenc
     executor = ProcessPoolExecutor(workers, get_context("spawn")) if workers > 1 else None
 
     def each(what: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-        done: Iterable[Any] = executor.map(function, tasks) if executor else map(function, tasks)
-        return list(progress_bar(done, total=len(tasks), desc=what))
+        try:
+            done: Iterable[Any] = executor.map(function, tasks) if executor else map(function, tasks)
+            return list(progress_bar(done, total=len(tasks), desc=what))
+        except BrokenProcessPool:
+            raise InputError("a worker was killed, most likely for want of memory: use a smaller -np") from None
 
     try:
         yield each

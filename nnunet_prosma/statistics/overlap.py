@@ -83,9 +83,16 @@ def count_folder(
 
 
 def count_readable(
-    predictions: Path, truth: Path, cases: Sequence[str] | None = None, labels: Sequence[int] | None = None
+    predictions: Path,
+    truth: Path,
+    cases: Sequence[str] | None = None,
+    labels: Sequence[int] | None = None,
+    ignore: int | None = None,
 ) -> tuple[dict[int, dict[str, Count]], dict[str, str]]:
-    """The counts of those cases that can be read, and of the others what is wrong with them."""
+    """The counts of those cases that can be read, and of the others what is wrong with them.
+
+    ignore: a label of the truth; where it is, nothing counts, as in nnU-Net.
+    """
     import numpy as np
 
     from nnunet_prosma.host.segmentations import pairs_of
@@ -99,6 +106,8 @@ def count_readable(
         except InputError as error:
             problems[name] = str(error)
             continue
+        if ignore is not None:
+            a, b = (array[b != ignore] for array in (a, b))
         occurring = labels or [int(v) for v in np.union1d(np.unique(a), np.unique(b)) if v > 0]
         counts[name] = {
             k: Count(int(((a == k) & (b == k)).sum()), int((b == k).sum()), int((a == k).sum())) for k in occurring

@@ -15,6 +15,7 @@ from typing import Any
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import folder_made_whole, read_json, write_json, write_text
+from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.datasets import planned_setup
 from nnunet_prosma.host.preprocessing import data_settings
 from nnunet_prosma.host.splits import read_splits
@@ -71,7 +72,7 @@ def content_of(run: Run, setting: Setting) -> dict[str, Any]:
     """What collected.json says of the run."""
     if (run.folder / FILE).is_file():
         return dict(read_json(run.folder / FILE))
-    found, problems = count_readable(*images_of(run, setting))
+    found, problems = count_readable(*images_of(run, setting), ignore=ignored_label(setting))
     return {
         "key": run.key,
         "row": run.arm.row,
@@ -152,7 +153,7 @@ def counts(run: Run, setting: Setting) -> tuple[dict[int, dict[str, Count]], dic
     if not path.is_file():
         images = images_of(run, setting)
         try:
-            return count_readable(*images)
+            return count_readable(*images, ignore=ignored_label(setting))
         except InputError as error:  # none can be read
             return {}, dict.fromkeys(images[2], str(error))
     said = read_json(path)
@@ -165,6 +166,10 @@ def counts(run: Run, setting: Setting) -> tuple[dict[int, dict[str, Count]], dic
         raise InputError(
             f"{path} is damaged: its counts are no voxels by label and case; collect the run again"
         ) from None
+
+
+def ignored_label(setting: Setting) -> int | None:
+    return Dataset.read(setting.preprocessed / "dataset.json").ignore_label
 
 
 def images_of(run: Run, setting: Setting) -> tuple[Path, Path, list[str]]:
