@@ -40,9 +40,9 @@ def carried_heads(weights: Mapping[str, object]) -> dict[str, Tensor]:
     return {}
 
 
-def carry_settings(weights: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
+def carry_settings(weights: Mapping[str, Tensor], settings: Mapping[str, Any], prefix: str = "") -> None:
     """Let one of the weights tell the gates' settings."""
-    setattr(weights[next(key for key in weights if key.startswith(CARRIER))], SETTINGS, dict(settings))
+    setattr(weights[next(key for key in weights if key.startswith(prefix + CARRIER))], SETTINGS, dict(settings))
 
 
 def carried_settings(weights: Mapping[str, object]) -> dict[str, Any] | None:

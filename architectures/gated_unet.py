@@ -10,7 +10,7 @@ from typing import Any
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet, ResidualUNet
 from torch import Tensor, nn
 
-from nnunet_prosma.architectures.carried_heads import carried_heads, carried_settings
+from nnunet_prosma.architectures.carried_heads import carried_heads, carried_settings, carry_settings
 from nnunet_prosma.decoder import GatedDecoder, told_settings
 from nnunet_prosma.gate import GateConfig, start_gate
 
@@ -39,6 +39,14 @@ class GatedNetwork(nn.Module):
             self._refuse_other_gates(state_dict)
         self.refuse_other_settings(state_dict)
         return super().load_state_dict(self._with_carried_heads(state_dict), strict, assign)
+
+    def state_dict(self, *given: Any, prefix: str = "", keep_vars: bool = False, **named: Any) -> Any:
+        """As torch's. One of the gates' tensors tells their settings too: what torch keeps beside the tensors is lost
+        where a state dict is rebuilt key by key, as nnU-Net's trainer does when it loads one."""
+        state = super().state_dict(*given, prefix=prefix, keep_vars=keep_vars, **named)
+        if not keep_vars and self.decoder.gated():
+            carry_settings(state, self.decoder.config.to_dict(), prefix)
+        return state
 
     def _with_carried_heads(self, state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
         """The state dict with the segmentation layers of a warm start, if it carries some that fit; it says so, as

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name == "help":
-        name, *rest = [rest[0], "--help"] if rest else ["--help"]
+        name, *rest = [rest[0], "--help"] if rest and rest[0] != "help" else ["--help"]
     said = f"nnunet-prosma {name}" if name in SUBCOMMANDS else "nnunet-prosma"
     try:
         try:

@@ -48,7 +48,13 @@ def gated_network(
     setup = Setup(Plans.of(_content(plans), _source(plans)), configuration, described)
     if gate is not None:
         setup = with_gates(setup, gate=GateConfig.of(gate).to_dict())
-    return _gated(setup, trainer, deep_supervision, new=True)
+    network = _gated(setup, trainer, deep_supervision, new=True)
+    if gate is not None and network.decoder.config.kind != (kind := GateConfig.of(gate).kind):
+        raise InputError(
+            f"gate asks for the kind {kind}, and {trainer} sets {network.decoder.config.kind}: name another trainer, "
+            f"such as nnUNetTrainerAttentionGate for the kind attention"
+        )
+    return network
 
 
 def open_trained(folder: Path | str, fold: int | str = 0, *, checkpoint: str = FINAL) -> GatedNetwork:

@@ -46,7 +46,7 @@ def test_help_of_a_command_is_its_own_help(capsys):
             command.main(words)
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1] != ""
-    assert command.main(["help"]) == 0
+    assert command.main(["help"]) == command.main(["help", "help"]) == 0
     assert capsys.readouterr().out.startswith("usage: nnunet-prosma COMMAND")
 
 

@@ -139,6 +139,10 @@ def test_nothing_that_is_there_is_overwritten(folder, capsys):
     assert contents(folder) == with_own
     assert command.main(["plan", "-d", "9", "--gate", "lam=0.1"]) == 2
     assert "nnUNetProSMAPlans.json is there already and holds other plans" in capsys.readouterr().err
+    described = folder.parents[1] / "raw" / "Dataset009_Toy" / "dataset.json"
+    described.write_text(described.read_text() + "\n")  # nnU-Net's planner copies it before it saves
+    assert command.main(["plan", "-d", "9", "--gate", "lam=0.1"]) == 2
+    assert contents(folder) == with_own
     for arguments in ([], ["--overwrite"]):
         assert command.main(["plan", "-d", "9", "-overwrite_plans_name", "nnUNetPlans", *arguments]) == 2
         assert "was planned by ExperimentPlanner, not here" in capsys.readouterr().err

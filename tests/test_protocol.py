@@ -165,6 +165,11 @@ def test_the_loss_is_half_the_binary_cross_entropy_and_the_dice_of_each_image():
     dice = (2 * (p * target).sum((1, 2, 3)) + 1e-5) / (p.sum((1, 2, 3)) + target.sum((1, 2, 3)) + 1e-5)
     expected = 0.5 * F.binary_cross_entropy_with_logits(difference, target) + (1 - dice).mean()
     torch.testing.assert_close(loss(logits, truth), expected - 1)  # nnU-Net's Dice loss lacks the 1
+    deep = bare(nnUNetTrainerPaperProtocol, enable_deep_supervision=True, label_manager=Labels, is_ddp=False)
+    deep.configuration_manager = trainer.configuration_manager
+    deep._get_deep_supervision_scales = lambda: [[1.0, 1.0], [0.5, 0.5]]
+    weighed = deep._build_loss()  # the coarsest output weighs nothing
+    torch.testing.assert_close(weighed([logits, logits], [truth, truth]), expected - 1)
 
 
 def symmetries(size, draws=300):

@@ -63,6 +63,7 @@ def test_a_configuration_that_inherits_its_network_gets_the_settings_too():
         ({"trainer": "nnUNetTrainer"}, "the trainer nnUNetTrainer builds a PlainConvUNet, which has no gates"),
         ({"trainer": "nnUNetTrainerProSMAA"}, "nnU-Net finds no trainer 'nnUNetTrainerProSMAA'"),
         ({"configuration": "3d_low", "gate": {}}, "has no configuration '3d_low'; it has 3d_fullres"),
+        ({"gate": {"kind": "attention"}}, "gate asks for the kind attention, and nnUNetTrainerProSMA sets prosma"),
         ({"plans": "nowhere.json"}, "nowhere.json cannot be read as JSON"),
     ],
 )

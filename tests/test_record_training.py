@@ -117,6 +117,23 @@ def test_a_record_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path
     assert [r.epoch for r in read(tmp_path / FILE).rows] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
+def test_a_record_that_could_not_be_taken_up_is_not_begun_anew(tmp_path, monkeypatch):
+    epochs(Trainer(tmp_path, build(ProSMAUNet, 2)), 3)
+    resumed = Trainer(tmp_path, build(ProSMAUNet, 2))
+    resumed.current_epoch = 3
+
+    def stale(*_):
+        raise OSError("stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nnunet_prosma.trainers.recording.resumed_record", stale)
+        resumed.on_train_start()
+        epochs(resumed, 1)  # still not, and nothing is written over it
+    assert [r.epoch for r in read(tmp_path / FILE).rows] == [0, 0, 1, 1, 2, 2]
+    epochs(resumed, 1)
+    assert [r.epoch for r in read(tmp_path / FILE).rows] == [0, 0, 1, 1, 2, 2, 4, 4]
+
+
 def test_a_trainers_log_says_which_gate_is_dead(tmp_path):
     network = build(ProSMAUNet, 2)
     with torch.no_grad():

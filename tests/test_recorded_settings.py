@@ -22,6 +22,7 @@ from nnunetv2.paths import nnUNet_preprocessed
 
 from nnunet_prosma import command, trainers
 from nnunet_prosma.architectures import ProSMAUNet
+from nnunet_prosma.architectures.carried_heads import carry_settings
 from nnunet_prosma.trainers import nnUNetTrainerProSMA
 from nnunet_prosma.trainers.mixin import RECORD
 
@@ -78,8 +79,10 @@ def test_what_the_trainers_settings_are_later_changes_no_prediction(scratch, tra
     trainer, network, gate, _ = trained
     folder = make(scratch, trainer, network, gate)
     before = np.load(folder / "logits.npz")["logits"]
-    monkeypatch.setattr(getattr(trainers, trainer), "gate_settings", {"kind": "prosma", "norm": "instance"})
-    np.testing.assert_array_equal(logits(folder), before)
+    conflicting = {"kind": "attention", "norm": "none"}, {"lamb": 0.1}  # with the plans' lam; and a slip
+    for later in ({"kind": "prosma", "norm": "instance"}, *conflicting):
+        monkeypatch.setattr(getattr(trainers, trainer), "gate_settings", later)
+        np.testing.assert_array_equal(logits(folder), before)
 
 
 @pytest.mark.parametrize("name", ["nnUNetTrainerProSMA", "nnUNetTrainerPUNet"])
@@ -110,8 +113,11 @@ def test_folds_of_different_settings_in_one_folder_are_an_error(scratch, monkeyp
         logits(folder)
 
 
-def test_weights_that_tell_their_settings_load_into_no_other_network():
-    trained = build(ProSMAUNet, 2).state_dict()
+@pytest.mark.parametrize("rebuilt", [False, True], ids=["as saved", "rebuilt key by key, as nnU-Net's trainer does"])
+def test_weights_that_tell_their_settings_load_into_no_other_network(tmp_path, rebuilt):
+    torch.save(build(ProSMAUNet, 2).state_dict(), tmp_path / "weights.pth")
+    trained = torch.load(tmp_path / "weights.pth", weights_only=True)
+    trained = dict(trained.items()) if rebuilt else trained
     for settings, message in (
         ({"norm": "instance"}, "norm 'none' instead of 'instance'"),
         ({"removal": "hard"}, "removal 'soft' instead of 'hard'"),
@@ -120,7 +126,7 @@ def test_weights_that_tell_their_settings_load_into_no_other_network():
         with pytest.raises(RuntimeError, match=f"trained with other settings than this network has .{message}"):
             build(ProSMAUNet, 2, gate=settings).load_state_dict(trained)
     build(ProSMAUNet, 2, gate={"lam": 0.1, "start": "open"}).load_state_dict(trained)  # of the start alone
-    trained._metadata["decoder"]["gate"]["colour"] = "blue"
+    carry_settings(trained, {"colour": "blue"})
     with pytest.raises(RuntimeError, match="of another version of nnunet-prosma: unknown gate setting 'colour'"):
         build(ProSMAUNet, 2).load_state_dict(trained)
 

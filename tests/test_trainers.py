@@ -235,6 +235,17 @@ def test_a_trainer_that_configures_its_optimizer_again_keeps_the_groups():
     assert [group["weight_decay"] for group in again.param_groups] == [3e-5, 0]
 
 
+def test_gates_that_learn_faster_keep_their_groups_when_the_optimizer_is_configured_again():
+    """A group more after the warm-up, and no checkpoint of later could be loaded into the trainer of the start."""
+    trainer_class = type("Gated", (ProSMATrainerMixin, nnUNetTrainer_warmup), {"gate_lr_factor": 3})
+    trainer, optimizer, scheduler = optimised(trainer_class, network_of(trainer_class))
+    before, faster = [len(group["params"]) for group in optimizer.param_groups], dict(trainer._faster)
+    trainer.optimizer, trainer.lr_scheduler = optimizer, scheduler
+    trainer.configure_optimizers("train")
+    assert [len(group["params"]) for group in optimizer.param_groups] == before
+    assert trainer._faster == faster
+
+
 def test_weight_decay_alone_moves_no_threshold():
     network = network_of(nnUNetTrainerProSMA, plans_dict(gate={"lam": 0.01}))
     before = [gate.lam.clone() for _, gate in gates_of(network)]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from fixtures_v0_1 import GATED, folder_of, make_model
+from hand_built import plans
 from networks import both_dimensions, build, every_network, image
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
@@ -17,8 +18,11 @@ from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import file_made_whole
 from nnunet_prosma.host.checkpoints import read_checkpoint
+from nnunet_prosma.host.dataset_json import Dataset
+from nnunet_prosma.host.plans import Plans, Setup
 from nnunet_prosma.host.schema import Architecture
-from nnunet_prosma.warm_start.fit import network_differences
+from nnunet_prosma.warm_start.fit import allowed_differences, network_differences, same_outputs
+from nnunet_prosma.warm_start.target import vanilla_network
 from nnunet_prosma.warm_start.transfer import transfer
 
 KINDS = [{}, {"channel": False}, {"spatial": False}, {"norm": "instance"}, {"kind": "attention"}]
@@ -179,6 +183,33 @@ def test_a_start_is_for_gates_of_its_own_settings(tmp_path, capsys):
     load_pretrained_weights(build(ProSMAUNet, 2, gate={"lam": 0.1}), str(tmp_path / "start.pth"))
     with pytest.raises(RuntimeError, match=r"trained with other settings .*norm 'none' instead of 'instance'"):
         load_pretrained_weights(build(ProSMAUNet, 2, gate={"norm": "instance"}), str(tmp_path / "start.pth"))
+
+
+def setup_of(labels, **changes):
+    dataset = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".nii.gz", **changes}
+    return Setup(Plans.of(plans(2, [16, 16], norm=True), "plans"), "2d", Dataset.of(dataset, "dataset.json"))
+
+
+def test_outputs_of_regions_are_the_same_only_in_the_same_order():
+    """nnU-Net numbers them as dataset.json lists them, and labels by their values."""
+    regions = {"background": 0, "whole": [1, 2], "core": [2]}
+    turned = {"background": 0, "core": [2], "whole": [1, 2]}
+    one, other = setup_of(regions, regions_class_order=[1, 2]), setup_of(turned, regions_class_order=[2, 1])
+    assert same_outputs(one, setup_of(regions, regions_class_order=[1, 2]))
+    assert not same_outputs(one, other)
+    assert any(sentence.startswith("labels were ") for sentence in allowed_differences(one, other))
+    plain = {"background": 0, "liver": 1, "tumour": 2}
+    assert same_outputs(setup_of(plain), setup_of(dict(reversed(plain.items()))))
+    assert not same_outputs(setup_of(plain), setup_of({**plain, "liver": 2, "tumour": 1}))
+
+
+def test_the_gated_network_is_held_against_that_of_the_checkpoints_own_trainer():
+    for trainer, norm in (
+        ("nnUNetTrainerBN", torch.nn.BatchNorm2d),
+        ("nnUNetTrainerOfSomebody", torch.nn.InstanceNorm2d),
+    ):
+        setup = setup_of({"background": 0, "liver": 1})  # nnU-Net's own trainer changes its plans
+        assert norm in {type(module) for module in vanilla_network(setup, trainer).modules()}
 
 
 def test_what_differs_between_two_networks_is_named():

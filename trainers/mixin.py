@@ -1,6 +1,7 @@
 """What makes an nnU-Net trainer train a gated network."""
 
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from importlib.metadata import version
 from types import MappingProxyType
@@ -72,7 +73,8 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
         )
         if isinstance(network, GatedNetwork):
             if recorded_gates(configuration_manager.configuration) is not None:
-                network.untold = cls.untold_gates(configuration_manager.configuration)
+                with suppress(ValueError):  # a class that sets other gates by now: what is recorded is what was trained
+                    network.untold = cls.untold_gates(configuration_manager.configuration)
         else:
             raise ValueError(
                 f"no gates can be set by {cls.__name__}: its nnU-Net trainer builds a {type(network).__name__} of its "
@@ -149,6 +151,8 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
     def configure_optimizers(self, *args: Any, **kwargs: Any) -> tuple[Optimizer, Any]:
         """The host's, with thresholds and alphas in groups of their own: weight decay would pull every lam to ln 2."""
         optimizer, scheduler = super().configure_optimizers(*args, **kwargs)
+        if getattr(self, "optimizer", None) is optimizer:  # a host with a warm-up asks again, for another schedule
+            return optimizer, scheduler
         gates = [gate for _, gate in gates_of(self.network)]
         undecayed = {p for gate in gates for name, p in gate.named_parameters() if name in ("theta", "alpha")}
         of_gates = {p for gate in gates for p in gate.parameters()} if self.gate_lr_factor != 1 else set()

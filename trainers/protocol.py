@@ -57,10 +57,11 @@ class nnUNetTrainerPaperProtocol(nnUNetTrainer):
 
         For two classes, cross-entropy over two logits is the binary one of their difference.
         """
-        loss: Any = super()._build_loss()
+        built: nn.Module = super()._build_loss()
+        loss: Any = getattr(built, "loss", built)  # inside of deep supervision's weighing
         getattr(loss.dc, "_orig_mod", loss.dc).batch_dice = False  # compiled or not
         loss.weight_ce = 0.5
-        return loss
+        return built
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:  # noqa: N802
         """No small rotations, so no larger patch to cut from; mirrored in training, but not in prediction."""

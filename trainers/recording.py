@@ -63,11 +63,12 @@ class GateRecordMixin(_Host):
             self.print_to_log_file(f"WARNING: {problem}")
 
     def _record_epoch(self) -> None:
-        if self._gate_record is None:
-            self._gate_record = Record()
+        if self._gate_record is None:  # it could not be taken up; what is there already must not be lost
+            self._take_up_record()
         if self._gate_batch is None or not bare(self.network).decoder.gated():
             return
         rows = self._gate_rows(self._gate_batch)
+        assert self._gate_record is not None
         self._gate_record.add(rows)
         for row in rows:
             for logger in getattr(self.logger, "loggers", []):  # Weights & Biases, if nnU-Net has it on

@@ -60,12 +60,19 @@ class _Parameter(_Tensor):
         self.place, self.size = data.place, data.size
 
 
+def _with_attributes(kind: type, _: Any, arguments: tuple[Any, ...], attributes: Any) -> Any:
+    """A tensor that something was set on in Python, such as the settings of gates."""
+    return kind(*arguments)
+
+
 class _Names(pickle.Unpickler):
     """Executes nothing: every name but OrderedDict is one of the classes here."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
+        if (module, name) == ("torch._tensor", "_rebuild_from_type_v2"):
+            return _with_attributes
         kinds = {"_rebuild_tensor_v2": _Tensor, "_rebuild_parameter": _Parameter}
         return kinds.get(name, _Inert) if module == "torch._utils" else _Inert
 

@@ -18,7 +18,7 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_prosma.architectures.twins import gated_twin
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import read_json
+from nnunet_prosma.files import read_json, write_bytes
 from nnunet_prosma.gate import GateConfig
 from nnunet_prosma.host.preprocessing import data_settings
 
@@ -61,6 +61,20 @@ class GatedPlannerMixin(_Host):
         self.gate = GateConfig.of(gate).to_dict()
         self.overwrite = overwrite
         self.UNet_class: Any = gated_twin(f"{self.UNet_class.__module__}.{self.UNet_class.__qualname__}")
+
+    def plan_experiment(self) -> Any:
+        """As nnU-Net's, which copies dataset.json before the plans are saved: where those are refused, what was there
+        is there again."""
+        path = Path(nnUNet_preprocessed) / self.dataset_name / "dataset.json"
+        before = path.read_bytes() if path.is_file() else None
+        try:
+            return super().plan_experiment()
+        except BaseException:
+            if before is not None:
+                write_bytes(path, before)
+            else:
+                path.unlink(missing_ok=True)
+            raise
 
     def static_estimate_VRAM_usage(  # noqa: N802
         self,

@@ -49,8 +49,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def warm_start(options: argparse.Namespace) -> str:
     """Write the file, and say what it holds and how to go on."""
-    from nnunet_prosma.host.checkpoints import facts_of, read_checkpoint, weights_of
-    from nnunet_prosma.warm_start.fit import allowed_differences, refuse_misfit
+    from nnunet_prosma.host.checkpoints import facts_of, read_checkpoint, require_fit, weights_of
+    from nnunet_prosma.warm_start.fit import allowed_differences, refuse_misfit, same_outputs
     from nnunet_prosma.warm_start.target import (
         build_network,
         first_weight,
@@ -70,7 +70,7 @@ def warm_start(options: argparse.Namespace) -> str:
     all_outputs = has_all_outputs(weights)
     network = build_network(options.tr, wanted, all_outputs)
     same_channels = trained.input_channels == wanted.input_channels
-    same_heads = trained.dataset.said.labels == wanted.dataset.said.labels and trained.heads == wanted.heads
+    same_heads = same_outputs(trained, wanted)
     done = transfer(
         network,
         weights,
@@ -80,6 +80,7 @@ def warm_start(options: argparse.Namespace) -> str:
     )
     if same_channels and same_heads:
         vanilla = vanilla_network(trained, trainer, all_outputs)
+        require_fit(vanilla, weights, options.checkpoint)
         vanilla.load_state_dict(weights)
         size = smallest_size(trained)
         done.logits_differ_by = largest_difference(vanilla, network, trained.input_channels, size)

@@ -44,13 +44,22 @@ def _gated(network_class: str) -> str | None:
         return None
 
 
+def same_outputs(trained: Setup, wanted: Setup) -> bool:
+    """Whether each output of the network means the same. Those of regions are numbered by the order in dataset.json."""
+    were, will_be = (list(setup.dataset.said.labels.items()) for setup in (trained, wanted))
+    if not trained.labels.has_regions:
+        were, will_be = sorted(were), sorted(will_be)
+    return were == will_be and trained.heads == wanted.heads
+
+
 def allowed_differences(trained: Setup, wanted: Setup) -> Iterator[str]:
     ours, theirs = (setup.settings() for setup in (trained, wanted))
     for key in ALLOWED:
         if ours.get(key) != theirs.get(key):
             yield f"{key} was {ours.get(key)}, will be {theirs.get(key)}"
+    if not same_outputs(trained, wanted):
+        yield f"labels were {trained.dataset.said.labels}, will be {wanted.dataset.said.labels}"
     pairs: list[tuple[str, Any, Any]] = [
-        ("labels", trained.dataset.said.labels, wanted.dataset.said.labels),
         ("channels", trained.dataset.said.channel_names, wanted.dataset.said.channel_names),
     ]
     for what, was, will_be in pairs:

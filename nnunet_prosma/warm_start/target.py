@@ -51,9 +51,12 @@ def build_network(trainer: str, setup: Setup, deep_supervision: bool = True) -> 
 
 
 def vanilla_network(setup: Setup, trainer: str = STOCK, deep_supervision: bool = True) -> nn.Module:
-    """The network without gates, to hold the gated one against; that of a P-UNET is its trainer's."""
-    ours = setup.network_class.startswith("nnunet_prosma.")
-    return setup.network(find_trainer(trainer if ours else STOCK), deep_supervision)
+    """The network without gates, to hold the gated one against, of the trainer if it is there, else of nnU-Net's."""
+    try:
+        found = find_trainer(trainer)
+    except InputError:
+        found = find_trainer(STOCK)
+    return setup.network(found, deep_supervision)
 
 
 def has_all_outputs(weights: Mapping[str, Any]) -> bool:
