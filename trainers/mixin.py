@@ -150,8 +150,9 @@ class ProSMATrainerMixin(GateRecordMixin, _Host):
 
     def configure_optimizers(self, *args: Any, **kwargs: Any) -> tuple[Optimizer, Any]:
         """The host's, with thresholds and alphas in groups of their own: weight decay would pull every lam to ln 2."""
+        before: Any = getattr(self, "optimizer", None)
         optimizer, scheduler = super().configure_optimizers(*args, **kwargs)
-        if getattr(self, "optimizer", None) is optimizer:  # a host with a warm-up asks again, for another schedule
+        if optimizer is before:  # a host with a warm-up asks again, for another schedule
             return optimizer, scheduler
         gates = [gate for _, gate in gates_of(self.network)]
         undecayed = {p for gate in gates for name, p in gate.named_parameters() if name in ("theta", "alpha")}
