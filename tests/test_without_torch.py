@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from compare_workspace import random_run
+from networks import build
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunet_prosma.architectures import ProSMAUNet
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.labels import foreground, key_from_text, key_of, read_labels
 from nnunet_prosma.host.parameters import count_parameters
@@ -97,6 +99,13 @@ def test_parameters_are_counted_once_and_without_buffers(tmp_path):
     network.forward = lambda x: network[1](network[0](x))
     save(tmp_path / "a.pth", network)
     assert count_parameters(tmp_path / "a.pth") == sum(p.numel() for p in network.parameters()) == 4 * 9 + 4 + 8
+
+
+def test_the_parameters_of_gates_are_counted_too(tmp_path):
+    """One of their tensors tells their settings, so it is stored in another way."""
+    network = build(ProSMAUNet, 2)
+    torch.save({"network_weights": network.state_dict()}, tmp_path / "a.pth")
+    assert count_parameters(tmp_path / "a.pth") == sum(p.numel() for p in network.parameters())
 
 
 class Bomb:
