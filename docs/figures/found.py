@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 HERE = Path(__file__).parent
 REPORTS = {
     "confirmation/cvc/report": "CVC-ClinicDB",
+    "confirmation/cvc/second": "CVC-ClinicDB, trained again",
     "confirmation/isic2017/report": "ISIC 2017",
     "confirmation/acdc/report": "ACDC",
     "confirmation/cvc/outside_kvasir": "Kvasir-SEG, by models of CVC-ClinicDB",
