@@ -162,7 +162,7 @@ def test_a_tif_is_read_as_nnunets_reader_reads_it(tmp_path, colours):
 def test_stacks_have_the_size_of_voxels_if_the_training_was_told_it(tmp_path, of_training):
     """By a file beside each image, where nnU-Net's Tiff3DIO looks for it."""
     reader = reader_of(
-        SimpleNamespace(image_reader_writer_class=Tiff3DIO, original_median_spacing_after_transp=of_training)
+        SimpleNamespace(image_reader_writer_class=Tiff3DIO, plans={"original_median_spacing_after_transp": of_training})
     )
     measured = write(tmp_path / "a.mha", noise(4, 5, 6))
     tifffile.imwrite(tmp_path / "a.tif", noise(4, 5, 6), photometric="minisblack")

@@ -114,7 +114,7 @@ def read_image(
 def reader_of(plans: Any) -> str:
     """The reader of the training, by nnU-Net's PlansManager."""
     name = str(plans.image_reader_writer_class.__name__)
-    measured = any(mm != 1 for mm in plans.original_median_spacing_after_transp)
+    measured = any(mm != 1 for mm in plans.plans.get("original_median_spacing_after_transp") or ())
     return MEASURED_STACKS if name == STACKS and measured else name
 
 
