@@ -46,13 +46,14 @@ def gated_network(
     """
     described = Dataset.of(_content(dataset_json), "dataset_json")
     setup = Setup(Plans.of(_content(plans), _source(plans)), configuration, described)
-    if gate is not None:
-        setup = with_gates(setup, gate=GateConfig.of(gate).to_dict())
+    asked = None if gate is None else GateConfig.of(gate)
+    if asked is not None:
+        setup = with_gates(setup, gate=asked.to_dict())
     network = _gated(setup, trainer, deep_supervision, new=True)
-    if gate is not None and network.decoder.config.kind != (kind := GateConfig.of(gate).kind):
+    if asked is not None and network.decoder.config.kind != asked.kind:
         raise InputError(
-            f"gate asks for the kind {kind}, and {trainer} sets {network.decoder.config.kind}: name another trainer, "
-            f"such as nnUNetTrainerAttentionGate for the kind attention"
+            f"gate asks for the kind {asked.kind}, and {trainer} sets {network.decoder.config.kind}: name another "
+            f"trainer, such as nnUNetTrainerAttentionGate for the kind attention"
         )
     return network
 

@@ -167,7 +167,7 @@ def test_a_worker_that_is_killed_is_told_in_a_sentence(home, tmp_path, capsys, m
         def map(self, function, tasks):
             raise BrokenProcessPool
 
-    monkeypatch.setattr("nnunet_prosma.smooth.fit.ProcessPoolExecutor", Broken)
+    monkeypatch.setattr("nnunet_prosma.host.workers.ProcessPoolExecutor", Broken)
     status, _, error = _run(capsys, *FIT, "-o", tmp_path / "s.json", "-np", "2")
     assert status == 2
     assert "a worker was killed, most likely for want of memory: use a smaller -np" in error

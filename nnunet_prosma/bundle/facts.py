@@ -11,9 +11,7 @@ from torch.nn import functional as F
 from nnunet_prosma.bundle.models import Chosen
 from nnunet_prosma.gate import GateFields
 from nnunet_prosma.host.datasets import optional_folder
-from nnunet_prosma.host.marks import validated_checkpoint
 from nnunet_prosma.host.prepared import preprocessed_case
-from nnunet_prosma.host.trained import FINAL
 from nnunet_prosma.watch.observe import observe
 
 
@@ -29,19 +27,16 @@ class Score:
 
 
 def unvalidated(model: Chosen) -> str | None:
-    """Why the Dice of the bundled checkpoints is not known; None if it is.
-
-    Where nothing marks which checkpoint was validated, the final one is assumed, nnU-Net's default.
-    """
+    """Why the Dice of the bundled checkpoints is not known; None if it is."""
     folds = [model.trained.folds[fold] for fold in model.folds]
     if not all(fold.validated for fold in folds):
         return "not every bundled fold has a validation/summary.json; nnUNetv2_train ... --val writes it"
     for fold, checkpoint in zip(folds, model.checkpoints, strict=True):
-        of = validated_checkpoint(fold.folder) or FINAL
-        if of != checkpoint.name:
+        if fold.validated_checkpoint != checkpoint.name:
             return (
-                f"{checkpoint.name} is bundled, and the validation of fold {fold.name} is of {of}, as far as is "
-                f"known; nnunet-prosma study with checkpoint: best or final validates, and marks which"
+                f"{checkpoint.name} is bundled, and the validation of fold {fold.name} is of "
+                f"{fold.validated_checkpoint}, as far as is known; nnunet-prosma study with checkpoint: best or final "
+                f"validates, and marks which"
             )
     return None
 

@@ -1,11 +1,8 @@
 """Surface metrics of every case and run: read, measure, keep. One case at a time in each worker."""
 
 import contextlib
-import io
-import multiprocessing
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,10 @@ import numpy as np
 
 from nnunet_prosma.compare.cache import Cache, fingerprint
 from nnunet_prosma.compare.surfaces import diagonal, drop_flat_axis, surface_metrics
-from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.images import read_segmentation
 from nnunet_prosma.host.labels import LabelKey
 from nnunet_prosma.host.segmentations import check_geometry
+from nnunet_prosma.host.workers import pool
 from nnunet_prosma.progress import progress_bar
 
 Measured = dict[str, dict[str, float]]
@@ -90,16 +87,9 @@ def _outcomes(tasks: Sequence[Task], workers: int) -> Generator[tuple[Task, Outc
     if workers <= 1 or len(tasks) <= 1:
         yield from map(_measured, tasks)
         return
-    executor = ProcessPoolExecutor(min(workers, len(tasks)), multiprocessing.get_context("spawn"))
-    try:
+    with pool(min(workers, len(tasks)), "; what was measured is kept") as executor:
         for future in as_completed([executor.submit(_measured, task) for task in tasks]):
             yield future.result()
-    except BrokenProcessPool:
-        raise InputError(
-            "a worker was killed, most likely for want of memory: use a smaller -np; what was measured is kept"
-        ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _measured(task: Task) -> tuple[Task, Outcome]:
@@ -119,7 +109,7 @@ def measure(task: Task) -> Measured:
     nnU-Net's own counting functions would bring torch, some 600 MB, into every worker. That the counts are nnU-Net's is
     checked in every comparison: a case whose counts differ from summary.json is reported as stale.
     """
-    (truth, geometry), (prediction, other) = (_read(task.reader, p) for p in (task.truth, task.prediction))
+    (truth, geometry), (prediction, other) = (read_segmentation(task.reader, p) for p in (task.truth, task.prediction))
     check_geometry(truth.shape, geometry, prediction.shape, other)
     truth, spacing = drop_flat_axis(truth[0], geometry["spacing"])
     prediction, _ = drop_flat_axis(prediction[0], geometry["spacing"])
@@ -135,8 +125,3 @@ def measure(task: Task) -> Measured:
         values = (dice, n_ref, n_pred, nsd, hd95, diagonal(truth.shape, spacing))
         measured[str(label)] = dict(zip(NAMES, values, strict=True))
     return measured
-
-
-def _read(reader: Any, path: Path) -> tuple[np.ndarray, Mapping[str, Any]]:
-    with contextlib.redirect_stdout(io.StringIO()):
-        return read_segmentation(reader, path)

@@ -76,6 +76,11 @@ class PairedRow:
         return self.mean_difference / sd if self.mean_difference is not None and sd > 1e-12 else None
 
     @property
+    def missed_in_part(self) -> int:
+        """Cases that stay, with the labels that both runs found."""
+        return self.some_missed - self.missed
+
+    @property
     def all_equal(self) -> bool:
         """Whether the differences do not vary, and so tell of no error."""
         return self.n > 0 and float(np.ptp(self.differences)) <= 1e-12

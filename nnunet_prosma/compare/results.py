@@ -63,8 +63,7 @@ def results(analysis: Analysis) -> Section:
 
 def missed(row: PairedRow) -> str:
     """Cases that are left out since a run missed them, and those of which only some labels are left out."""
-    in_part = row.some_missed - row.missed
-    return f"{row.missed} (and {in_part} in part)" if in_part else str(row.missed)
+    return f"{row.missed} (and {row.missed_in_part} in part)" if row.missed_in_part else str(row.missed)
 
 
 def _overview(analysis: Analysis) -> Table:
@@ -81,10 +80,9 @@ def _unit(metric: Metric) -> str:
 
 def _result(row: PairedRow) -> tuple[str, ...]:
     """A cell for each of COLUMNS."""
-    in_part = row.some_missed - row.missed
     reasons = ((row.absent, "absent"), (row.missed, "missed"))
     out = "".join(f" (−{count} {reason})" for count, reason in reasons if count)
-    out += f" ({in_part} missed in part)" if in_part else ""
+    out += f" ({row.missed_in_part} missed in part)" if row.missed_in_part else ""
     if row.by_run is None:
         return (f"{row.n}{out}", *["–"] * (len(COLUMNS) - 1))
     (a, b) = row.by_run

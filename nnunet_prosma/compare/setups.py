@@ -8,9 +8,8 @@ from functools import partial
 from typing import Any
 
 from nnunet_prosma.compare.fairness import Finding
-from nnunet_prosma.host.marks import validated_checkpoint
 from nnunet_prosma.host.preprocessing import decides_preprocessing
-from nnunet_prosma.host.trained import FINAL, Fold, TrainedFolder
+from nnunet_prosma.host.trained import Fold, TrainedFolder
 
 NETWORK = ("architecture",)
 SCHEDULE = {
@@ -121,7 +120,9 @@ def training_differences(baseline: TrainedFolder, run: TrainedFolder, folds: Seq
         for key, about in fields.items():
             yield from _differs(baseline, run, common, kind, about, partial(_debug, key))
     yield from _differs(baseline, run, common, "schedule", "epochs in the log", lambda f: f.log.epochs or None)
-    yield from _differs(baseline, run, common, "checkpoint", "checkpoint that was validated", _validated)
+    yield from _differs(
+        baseline, run, common, "checkpoint", "checkpoint that was validated", lambda f: f.validated_checkpoint
+    )
     yield from _differs(baseline, run, common, "splits", "training cases", lambda f: f.log.training_cases)
     yield from _differs(baseline, run, common, "versions", "computation of the gates", lambda f: f.log.gate_path)
     prints = [r.folder / "dataset_fingerprint.json" for r in (baseline, run)]
@@ -168,11 +169,6 @@ def _debug(key: str, fold: Fold) -> str | None:
     """debug.json holds representations of objects: an address in memory is no difference."""
     text = fold.debug.get(key)
     return None if text is None else re.sub(r" at 0x[0-9a-fA-F]+", "", text)
-
-
-def _validated(fold: Fold) -> str:
-    """nnU-Net's default where nothing marks it."""
-    return validated_checkpoint(fold.folder) or FINAL
 
 
 def _folds(folds: Sequence[str]) -> str:

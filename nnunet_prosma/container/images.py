@@ -13,7 +13,7 @@ import tifffile
 from nnunet_prosma.container.sockets import Socket
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files.leftovers import taken
-from nnunet_prosma.host.images import write_whole
+from nnunet_prosma.host.images import tif_shape, write_whole
 from nnunet_prosma.host.whole import require_whole
 
 PHOTOGRAPHS, STACKS = "NaturalImage2DIO", "Tiff3DIO"
@@ -62,11 +62,8 @@ def _itk_header(path: Path) -> Header:
 
 
 def _tif_header(path: Path) -> Header:
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        colours = series.shape[-1] if series.axes.endswith("S") else 1
-        size = series.shape[:-1] if series.axes.endswith("S") else series.shape
-    return Header(tuple(int(n) for n in size[::-1]), int(colours))
+    size, colours = tif_shape(path)
+    return Header(size[::-1], colours)
 
 
 def check_headers(files: Sequence[Path], sockets: Sequence[Socket], headers: Sequence[Header]) -> None:

@@ -4,6 +4,7 @@ What tools use, each raising InputError (one sentence with file and field) where
 
     trained.read_trained(folder) -> TrainedFolder      TRAINER__PLANS__CONFIGURATION: .setup .folds .trainer .labels
     trained.Fold(folder)                               fold_X: .finished .validated .checkpoint() .debug .log
+                                                       .validated_checkpoint
                                                        .validated_cases(); it need not be there
     datasets.results_folder(dataset, trainer, plans, configuration) -> Path      where nnU-Net puts a training
     datasets.planned_setup(dataset, plans, configuration) -> Setup               of nnUNet_preprocessed
@@ -21,6 +22,7 @@ What tools use, each raising InputError (one sentence with file and field) where
     devices.choose_device(name)                        of -device (arguments.add_device), alike in all commands
     preprocessing.decides_preprocessing(key)           what of plans changes the data
     processes.run(command, log, env)                   nnU-Net's own commands
+    workers.pool(count)                                processes that work off tasks
     schema, check                                      the types of the files, and how a file is held to them
     stand_ins                                          what stands where nnU-Net expects an object of its own
 

@@ -63,16 +63,15 @@ def write_segmentation(writer: Any, segmentation: np.ndarray, file: Path, proper
     write_whole(lambda name: writer.write_seg(segmentation, name, properties), file)
 
 
-def tif_shape(file: Path) -> tuple[int, ...]:
-    """Slices, rows and columns of a .tif, or rows and columns, without its colours; () of one that cannot be read."""
+def tif_shape(file: Path) -> tuple[tuple[int, ...], int]:
+    """Slices, rows and columns of a .tif, or rows and columns; and its colours. One that is damaged raises what
+    tifffile does."""
     import tifffile
 
-    try:
-        with tifffile.TiffFile(file) as opened:
-            first = opened.series[0]
-            return tuple(first.shape[: -1 if first.axes.endswith("S") else None])
-    except Exception:  # tifffile's own, of a file that is damaged, which is said where it is read
-        return ()
+    with tifffile.TiffFile(file) as opened:
+        first = opened.series[0]
+        *size, colours = first.shape if first.axes.endswith("S") else (*first.shape, 1)
+    return tuple(map(int, size)), int(colours)
 
 
 def read_picture(file: Path, mode: str | None) -> np.ndarray:

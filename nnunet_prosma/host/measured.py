@@ -1,9 +1,5 @@
 """Segmentations measured by nnU-Net's own function, where no summary.json tells its numbers."""
 
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ from nnunet_prosma.host.schema import Measured
 from nnunet_prosma.host.segmentations import read_pair
 from nnunet_prosma.host.summaries import ValidatedCase
 from nnunet_prosma.host.whole import is_whole
+from nnunet_prosma.host.workers import pool
 
 
 def measure(
@@ -26,21 +23,14 @@ def measure(
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith(described.file_ending))
     reader, keys = reader_for(described, *(truth / name for name in names)), list(described.labels)
     tasks = [(reader, folder / n, truth / n, keys, described.ignore_label) for n in names]
-    found = [_measured(*task) for task in tasks] if processes == 1 else _in_processes(tasks, processes)
+    if processes == 1:
+        found = [_measured(*task) for task in tasks]
+    else:
+        with pool(processes) as executor:
+            found = list(executor.map(_measured, *zip(*tasks, strict=True)))
     pairs = list(zip(names, found, strict=True))
     cases = [ValidatedCase(folder / n, truth / n, values) for n, values in pairs if not isinstance(values, str)]
     return cases, {folder / n: why for n, why in pairs if isinstance(why, str)}
-
-
-def _in_processes(tasks: Sequence[tuple[Any, ...]], processes: int) -> list[dict[LabelKey, Measured] | str]:
-    """In the order of the tasks. multiprocessing.Pool waits for ever for a worker that the system killed."""
-    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
-    try:
-        return list(executor.map(_measured, *zip(*tasks, strict=True)))
-    except BrokenProcessPool:
-        raise InputError("a worker was killed, most likely for want of memory: use a smaller -np") from None
-    finally:
-        executor.shutdown(cancel_futures=True)
 
 
 def _measured(

@@ -1,6 +1,7 @@
 """Folders of segmentations, case by case, in any format that nnU-Net reads."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def pairs_of(
         if missing:
             files = first_of([f"{name}{ending}" for name in missing])
             raise InputError(f"{folder} has no {files}; each case needs a prediction and its truth")
-    reader = _reader_for(ending, [truth / f"{name}{ending}" for name in names])
+    reader = _reader_by_ending(ending, [truth / f"{name}{ending}" for name in names])
 
     def read(name: str) -> tuple[np.ndarray, np.ndarray]:
         files = [folder / f"{name}{ending}" for folder in (predictions, truth)]
@@ -52,15 +53,18 @@ def pairs_of(
     return names, read
 
 
-def _reader_for(ending: str, files: Sequence[Path]) -> Any:
+def _reader_by_ending(ending: str, files: Sequence[Path]) -> Any:
     """nnU-Net's reader for files of this ending. A .tif may be a picture or a volume, which the first that can be read
     tells; nnU-Net's own guess takes a volume of three slices for a picture in colours."""
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_file_ending
     from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
-    shapes = map(tif_shape, files) if ending in Tiff3DIO.supported_file_endings else ()
-    if len(next(filter(None, shapes), ())) == 3:
-        return Tiff3DIO()
+    if ending in Tiff3DIO.supported_file_endings:
+        for file in files:
+            with suppress(Exception):  # of one that is damaged, which is said where it is read
+                if len(tif_shape(file)[0]) == 3:
+                    return Tiff3DIO()
+                break
     return determine_reader_writer_from_file_ending(ending, verbose=False)()
 
 

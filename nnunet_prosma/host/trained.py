@@ -10,6 +10,7 @@ from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.check import read_checked
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.labels import LabelKey
+from nnunet_prosma.host.marks import SUMMARY, validated_checkpoint
 from nnunet_prosma.host.plans import Plans, Setup
 from nnunet_prosma.host.schema import DebugFile
 from nnunet_prosma.host.summaries import ValidatedCase, read_summary
@@ -51,13 +52,18 @@ class Fold:
         return self.summary.is_file()
 
     @property
+    def validated_checkpoint(self) -> str:
+        """Name of the checkpoint that the validation is of; where no mark tells it the final one, nnU-Net's default."""
+        return validated_checkpoint(self.folder) or FINAL
+
+    @property
     def validation(self) -> Path:
         """The folder of nnU-Net's validation."""
         return self.folder / "validation"
 
     @property
     def summary(self) -> Path:
-        return self.validation / "summary.json"
+        return self.folder / SUMMARY
 
     def validated_cases(self) -> list[ValidatedCase]:
         """What nnU-Net measured in each validation case."""

@@ -2,12 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from nnunet_prosma.host.probabilities import (
     soft_cases,
 )
 from nnunet_prosma.host.trained import TrainedFolder, read_trained
+from nnunet_prosma.host.workers import pool
 from nnunet_prosma.progress import progress_bar
 from nnunet_prosma.smooth.case import smoothed_labels
 from nnunet_prosma.smooth.dynamics import Prior
@@ -265,17 +263,10 @@ def _setup(folder: Path) -> Setup:
 @contextmanager
 def _pool(workers: int) -> Iterator[Callable[[str, Callable[[Any], Any], Sequence[Any]], list[Any]]]:
     """each(what, function, tasks): the results in order, with a progress bar, in so many processes."""
-    executor = ProcessPoolExecutor(workers, get_context("spawn")) if workers > 1 else None
+    with pool(workers) if workers > 1 else nullcontext() as executor:
 
-    def each(what: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-        try:
+        def each(what: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
             done: Iterable[Any] = executor.map(function, tasks) if executor else map(function, tasks)
             return list(progress_bar(done, total=len(tasks), desc=what))
-        except BrokenProcessPool:
-            raise InputError("a worker was killed, most likely for want of memory: use a smaller -np") from None
 
-    try:
         yield each
-    finally:
-        if executor:
-            executor.shutdown(cancel_futures=True)

@@ -13,7 +13,7 @@ from nnunet_prosma.study.prepare import prepare
 from nnunet_prosma.study.runs import Run, named, runs_of
 from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm
-from nnunet_prosma.study.standing import DONE, done, standing, unlike
+from nnunet_prosma.study.standing import done, unlike
 from nnunet_prosma.study.stop import Stop
 from nnunet_prosma.study.table import write_table
 
@@ -54,8 +54,9 @@ def collect_to(setting: Setting, folder: Path) -> list[str]:
     finished = done(runs, setting)
     if not finished:
         raise InputError("no training of this study is finished, so there is nothing to collect")
+    there = {run.key for run in finished}
     for run in runs:
-        if run.trained and standing(run, setting) not in DONE:
+        if run.trained and run.key not in there:
             print(f"{run.title} is trained but not validated, or that was cut off: not collected")
     finished, wrong = collect(finished, setting, folder)
     if not finished:

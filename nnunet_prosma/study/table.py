@@ -180,10 +180,10 @@ def how(study: Study, finished: Sequence[Run], command: str) -> Iterator[str]:
         folds = [Fold(run.folder) for run in finished if run.arm == arm]
         if not folds:
             continue
-        debug = settings_of(folds[0])
+        debug = noted_in(folds[0])
         seconds = [f.log.seconds_per_epoch for f in folds if f.log.seconds_per_epoch is not None]
         device = debug.get("gpu_name", debug.get("device", "?"))
-        surroundings |= {settings_of(f).get("torch_version", "?") for f in folds}
+        surroundings |= {noted_in(f).get("torch_version", "?") for f in folds}
         schedule = f"{debug.get('num_epochs', '?')} x {debug.get('num_iterations_per_epoch', '?')}"
         lines.append(
             [arm.row, arm.trainer, arm.plans, schedule, debug.get("batch_size", "?"), _median(seconds), device]
@@ -197,7 +197,7 @@ def how(study: Study, finished: Sequence[Run], command: str) -> Iterator[str]:
     )
 
 
-def settings_of(fold: Fold) -> dict[str, str]:
+def noted_in(fold: Fold) -> dict[str, str]:
     """What nnU-Net noted in debug.json; nothing where that is cut off, so that the table has question marks."""
     try:
         return fold.debug

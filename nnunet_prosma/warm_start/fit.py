@@ -1,7 +1,6 @@
 """Whether a checkpoint's plans fit those of the training to come, and in what they differ."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.host.plans import Setup
@@ -59,9 +58,6 @@ def allowed_differences(trained: Setup, wanted: Setup) -> Iterator[str]:
             yield f"{key} was {ours.get(key)}, will be {theirs.get(key)}"
     if not same_outputs(trained, wanted):
         yield f"labels were {trained.dataset.said.labels}, will be {wanted.dataset.said.labels}"
-    pairs: list[tuple[str, Any, Any]] = [
-        ("channels", trained.dataset.said.channel_names, wanted.dataset.said.channel_names),
-    ]
-    for what, was, will_be in pairs:
-        if was != will_be:
-            yield f"{what} were {was}, will be {will_be}"
+    was, will_be = (setup.dataset.said.channel_names for setup in (trained, wanted))
+    if was != will_be:
+        yield f"channels were {was}, will be {will_be}"
