@@ -6,15 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 import tifffile
+from hand_built import plans
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
-from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
 from nnunet_prosma.container.choice import MARGIN, START_S, Option, choose, extrapolate, largest_case, table
 from nnunet_prosma.container.command import BASES, TEMPLATE
@@ -29,6 +28,7 @@ from nnunet_prosma.container.images import (
 from nnunet_prosma.container.memory import BASE, bytes_needed, network_voxels, require_room
 from nnunet_prosma.container.sockets import Socket, find_files, parse_inputs
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.host.plans import Plans
 from nnunet_prosma.host.schema import FingerprintFile
 
 CHANNELS = ["T1", "FLAIR"]
@@ -161,9 +161,8 @@ def test_a_tif_is_read_as_nnunets_reader_reads_it(tmp_path, colours):
 @pytest.mark.parametrize("of_training", [[1.0, 1.0, 1.0], [3.0, 0.5, 0.5]])
 def test_stacks_have_the_size_of_voxels_if_the_training_was_told_it(tmp_path, of_training):
     """By a file beside each image, where nnU-Net's Tiff3DIO looks for it."""
-    reader = reader_of(
-        SimpleNamespace(image_reader_writer_class=Tiff3DIO, plans={"original_median_spacing_after_transp": of_training})
-    )
+    spaced = {"image_reader_writer": "Tiff3DIO", "original_median_spacing_after_transp": of_training}
+    reader = reader_of(Plans.of(plans(3, [8, 8, 8], **spaced), "plans"))
     measured = write(tmp_path / "a.mha", noise(4, 5, 6))
     tifffile.imwrite(tmp_path / "a.tif", noise(4, 5, 6), photometric="minisblack")
     given = read_header(measured).spacing[::-1]

@@ -14,6 +14,7 @@ from nnunet_prosma.container.sockets import Socket
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.files.leftovers import taken
 from nnunet_prosma.host.images import tif_shape, write_whole
+from nnunet_prosma.host.plans import Plans
 from nnunet_prosma.host.whole import require_whole
 
 PHOTOGRAPHS, STACKS = "NaturalImage2DIO", "Tiff3DIO"
@@ -108,10 +109,10 @@ def read_image(
     return image, {"spacing": spacing(headers[0], reader)}
 
 
-def reader_of(plans: Any) -> str:
-    """The reader of the training, by nnU-Net's PlansManager."""
-    name = str(plans.image_reader_writer_class.__name__)
-    measured = any(mm != 1 for mm in plans.plans.get("original_median_spacing_after_transp") or ())
+def reader_of(plans: Plans) -> str:
+    """The reader of the training."""
+    name = type(plans.reader()).__name__
+    measured = any(mm != 1 for mm in plans.said.original_median_spacing_after_transp or ())
     return MEASURED_STACKS if name == STACKS and measured else name
 
 

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
         said = "x".join(map(str, header.size))
         say(f"{socket.path}: {path.name}, {said}, channel {', '.join(map(str, socket.channels))}")
     predictor = load(options, settings["choice"])
-    reader = reader_of(predictor.members[0].plans_manager)
+    reader = reader_of(predictor.setup.plans)
     make_room(predictor, headers[0], reader, settings)
     if predictor.smoothing is not None:
         say("smoothing: as SMOOTH.json of the bundle says")
