@@ -125,11 +125,18 @@ def test_in_half_precision_with_wide_parameters_it_is_as_close_as_autocast(dtype
 
 
 def test_samples_worked_on_apart_and_together_give_the_same():
-    size = (112, 128)
+    size = (224, 128)
     given = gate_and_inputs(nn.Conv2d, size, 3, GateConfig(lam=0.3))
     latent = size[0] * size[1] * len(given[0].theta)
     assert 2 * latent <= CHUNK["cpu"] < 3 * latent  # so that of three samples two are taken together and one apart
     assert_equal(values_and_gradients(fused_concatenation, *given), values_and_gradients(reference, *given), 0, 1e-12)
+
+
+def test_a_batch_of_no_samples_has_gradients_that_are_zero():
+    gate, skip, signal = gate_and_inputs(nn.Conv2d, (8, 6), 3, GateConfig())
+    none = [tensor[:0].detach().requires_grad_() for tensor in (skip, signal)]
+    ours, theirs = (values_and_gradients(path, gate, *none) for path in (fused_concatenation, reference))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_memory_formats_and_slices_do_not_matter():
@@ -166,7 +173,7 @@ def test_the_recomputed_path_has_the_values_and_gradients_of_the_definition(kind
 
 @pytest.mark.parametrize("path", ["fused", "recomputed"])
 def test_autograd_keeps_no_latent_field(path, monkeypatch):
-    """But the skip and the concatenation, and psi on the fused path."""
+    """But the skip and the concatenation, and on the fused path psi and the average of the signal."""
     monkeypatch.setenv(VARIABLE, path)
     gate, skip, signal = gate_and_inputs(nn.Conv2d, (32, 32), 3, GateConfig(), torch.float32)
     kept = {}
@@ -179,8 +186,8 @@ def test_autograd_keeps_no_latent_field(path, monkeypatch):
         out = gated_concatenation(gate, skip, signal)
     for parameter in gate.parameters():
         kept.pop(parameter.untyped_storage().data_ptr(), None)
-    psi = [3 * 32 * 32] if path == "fused" else []
-    assert sorted(kept.values()) == sorted(4 * n for n in [skip.numel(), out.numel(), *psi])
+    psi_and_average = [3 * 32 * 32, 3 * signal.shape[1]] if path == "fused" else []
+    assert sorted(kept.values()) == sorted(4 * n for n in [skip.numel(), out.numel(), *psi_and_average])
 
 
 def test_a_network_trains_alike_on_both_paths(monkeypatch):

@@ -105,16 +105,17 @@ def _plane_gradient(grad: Tensor, phases: Tensor, kernel: Tensor) -> Tensor:
 
 def _kernel_gradient_by_tap(grad: Tensor, field: Tensor, kernel: Tensor, dilation: int, size: Sequence[int]) -> Tensor:
     """The same for phases that are smaller than the kernel, of which _kernel_gradient is slow: one sum for each tap."""
-    out = torch.zeros_like(kernel)
+    taps, none = list[Tensor](), kernel.new_zeros(len(kernel))
     grad, field = (t.view(len(t), *size, -1) for t in (grad, field))
     for i, j, k in product(*map(range, kernel.shape[2:])):
         shifts = [dilation * (at - length // 2) for at, length in zip((i, j, k), kernel.shape[2:], strict=True)]
         if any(abs(shift) >= length for shift, length in zip(shifts, size, strict=True)):
+            taps.append(none)
             continue
         windows = [
             [slice(max(s, 0), length + min(s, 0)) for s in (-shift, shift)]
             for shift, length in zip(shifts, size, strict=True)
         ]
         to, source = ((slice(None), *axes) for axes in zip(*windows, strict=True))
-        out[:, 0, i, j, k] = (grad[to] * field[source]).sum((0, 1, 2, 3))
-    return out
+        taps.append((grad[to] * field[source]).sum((0, 1, 2, 3)))
+    return torch.stack(taps, 1).view_as(kernel)
