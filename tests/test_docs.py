@@ -87,6 +87,16 @@ def test_enough_command_lines_are_found_and_every_command_is_on_some_page():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_command_was_wrapped_into_the_prose(page):
+    """Where an editor took the lines of a block for a paragraph, they run on in one, with their indents inside."""
+    prose = re.sub(r"^( *)```\w*\n.*?^\1```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    command = r"(?:\w+=\S+ )?(?:nnunet-prosma [a-z]|nnUNetv2_\w+ -|python \S+\.py)|\w+=\$?\w+/"
+    for line in prose.splitlines():
+        assert not re.match(command, line), line
+        assert not re.search(r"\S {4,}(?:" + command + ")", line), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_option_between_backticks_exists(page):
     """Of our commands, of nnU-Net's, or of the few tools that are named."""
     ours = {flag for name in SUBCOMMANDS for flag in flags_of(parser_of(name))}
