@@ -18,6 +18,7 @@ REPORTS = {
     "confirmation/cvc/report": "CVC-ClinicDB",
     "confirmation/cvc/second": "CVC-ClinicDB, trained again",
     "confirmation/isic2017/report": "ISIC 2017",
+    "confirmation/isic2017/second": "ISIC 2017, trained again",
     "confirmation/acdc/report": "ACDC",
     "confirmation/cvc/outside_kvasir": "Kvasir-SEG, by models of CVC-ClinicDB",
 }
