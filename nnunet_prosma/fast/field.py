@@ -123,12 +123,8 @@ class Field:
         if self.alpha is not None:
             out.sub_(x).mul_(self.alpha).add_(x)
 
-    def context(self, g: Tensor, out: Tensor) -> Tensor:
-        """(B, Cg), the average of the signal over the image."""
-        return torch.mean(g, 2, dtype=out.dtype, out=out)
-
     def what(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The MLP's hidden layer (B, hidden), and c (B, Cx)."""
+        """From the average of the signal over the image (B, Cg): the MLP's hidden layer (B, hidden), and c (B, Cx)."""
         hidden = F.relu(F.linear(context, *self.layer("mlp.0")))
         return hidden, torch.sigmoid(F.linear(hidden, *self.layer("mlp.2")))
 

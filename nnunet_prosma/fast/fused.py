@@ -60,13 +60,13 @@ def _concatenated(
     hard: bool,
     residual: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The concatenation, psi (B, 1, P), and the average of the signal over the image (B, Cg)."""
+    """The concatenation, psi (B, 1, P), and the average of the signal over the image (B, Cg), (B, 0) without c."""
     field = Field(values, dilations, channel, hard, residual, skip)
     g, x = signal.contiguous().flatten(2), skip.contiguous().flatten(2)
     out, psi, context = _empty(signal, skip, values, dilations, channel, hard, residual)
     y = out.flatten(2)
     y[:, : g.shape[1]] = g
-    c = field.what(field.context(g, context))[-1] if channel else None
+    c = field.what(torch.mean(g, 2, dtype=context.dtype, out=context))[-1] if channel else None
     for part in field.chunks(len(skip)):
         field.gate(x[part], g[part], c if c is None else c[part], y[part, g.shape[1] :], psi[part])
     return out, psi, context
@@ -154,7 +154,7 @@ _concatenate_backward.register_fake(_empty_gradients)
 
 
 class _Concatenation(torch.autograd.Function):
-    """The operator where nothing has to be kept in a graph."""
+    """The operator outside of torch.compile."""
 
     @staticmethod
     def forward(ctx: Any, settings: Settings, signal: Tensor, skip: Tensor, *values: Tensor) -> Tensor:
