@@ -78,7 +78,6 @@ class ProSMAGate(nn.Module):
             self.mlp = nn.Sequential(
                 conv_op(signal_channels, hidden, 1), nn.ReLU(inplace=True), conv_op(hidden, skip_channels, 1)
             )
-
         if config.residual:
             self.alpha = nn.Parameter(torch.zeros(()))
 

@@ -54,7 +54,6 @@ class GateConfig:
     """"instance" normalises u before the threshold, so that lam does not depend on u's scale (not in the paper)."""
     removal: str = "soft"
     """"hard" multiplies psi by [z has support at this voxel], so that voxels are really removed (not in the paper)."""
-
     stages: str | int = ALL
     """"all", or how many of the skips have a gate, the coarsest ones; more than there are means all."""
     residual: bool = False
@@ -113,9 +112,8 @@ class GateConfig:
 
     @classmethod
     def of(cls, settings: "GateConfig | Mapping[str, Any] | str | None") -> "GateConfig":
-        """The settings from what an architecture accepts: settings, what a plans file holds (a dict, or "none" for
-        plain skips), or
-        None for the defaults."""
+        """The settings from what an architecture accepts: settings, what a plans file holds (a dict, or "none" for plain
+        skips), or None for the defaults."""
         if isinstance(settings, cls):
             return settings
         if settings == "none":

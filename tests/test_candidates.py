@@ -17,8 +17,6 @@ from nnunet_prosma.gate import GateConfig, ProSMAGate
 CANDIDATES = {
     "_residual": {"residual": True},
     "_open": {"start": "open"},
-    "_openResidual": {"start": "open", "residual": True},
-    "_openFast": {"start": "open"},
     "_coarse2": {"stages": 2},
     "_coarse3": {"stages": 3},
 }
@@ -146,7 +144,7 @@ def test_neither_thresholds_nor_alphas_decay():
 
 def test_gates_may_learn_at_a_rate_of_their_own():
     network = build(ProSMAUNet, 2, gate={"start": "open"})
-    made = optimised(trainers.nnUNetTrainerProSMA_openFast, network)
+    made = optimised(type("Fast", (trainers.nnUNetTrainerProSMA_open,), {"gate_lr_factor": 3}), network)
     for _ in range(2):  # the schedule starts each epoch from its own rate
         made.on_train_epoch_start()
     rates = {p: group["lr"] for group in made.optimizer.param_groups for p in group["params"]}

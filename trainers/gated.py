@@ -12,8 +12,6 @@ __all__ = [
     "nnUNetTrainerProSMA_coarse3",
     "nnUNetTrainerProSMA_hardRemoval",
     "nnUNetTrainerProSMA_open",
-    "nnUNetTrainerProSMA_openFast",
-    "nnUNetTrainerProSMA_openResidual",
     "nnUNetTrainerProSMA_residual",
     "nnUNetTrainerProSMA_spatialOnly",
 ]
@@ -46,16 +44,6 @@ class nnUNetTrainerProSMA_residual(nnUNetTrainerProSMA):
 
 class nnUNetTrainerProSMA_open(nnUNetTrainerProSMA):
     gate_settings = {"kind": "prosma", "start": "open"}
-
-
-class nnUNetTrainerProSMA_openResidual(nnUNetTrainerProSMA):
-    gate_settings = {"kind": "prosma", "start": "open", "residual": True}
-
-
-class nnUNetTrainerProSMA_openFast(nnUNetTrainerProSMA_open):
-    """The slope of an open sigmoid is 0.09 where that of a half-open one is 0.25: the rate makes up for it."""
-
-    gate_lr_factor = 3
 
 
 class nnUNetTrainerProSMA_coarse2(nnUNetTrainerProSMA):

@@ -1,4 +1,4 @@
-"""nnU-Net's training lengths and benchmarks for the ProSMA and the dense attention gate, under nnU-Net's naming.
+"""nnU-Net's training lengths and benchmarks for the ProSMA gate by both starts and the dense one, under nnU-Net's naming.
 
 Each is the gated trainer joined to nnU-Net's own variant: nnUNetTrainerProSMA_250epochs has nnUNetTrainerProSMA and
 nnUNetTrainer_250epochs as its bases.
@@ -11,7 +11,7 @@ from nnunetv2.training.nnUNetTrainer.variants.benchmarking import (
 )
 from nnunetv2.training.nnUNetTrainer.variants.training_length import nnUNetTrainer_Xepochs
 
-from nnunet_prosma.trainers.gated import nnUNetTrainerAttentionGate, nnUNetTrainerProSMA
+from nnunet_prosma.trainers.gated import nnUNetTrainerAttentionGate, nnUNetTrainerProSMA, nnUNetTrainerProSMA_open
 
 _MODULES = (nnUNetTrainer_Xepochs, nnUNetTrainerBenchmark_5epochs, nnUNetTrainerBenchmark_5epochs_noDataLoading)
 
@@ -21,7 +21,7 @@ for _module in _MODULES:
     for _host in list(vars(_module).values()):
         if not (isinstance(_host, type) and issubclass(_host, nnUNetTrainer) and _host.__module__ == _module.__name__):
             continue
-        for _gated in (nnUNetTrainerProSMA, nnUNetTrainerAttentionGate):
+        for _gated in (nnUNetTrainerProSMA, nnUNetTrainerProSMA_open, nnUNetTrainerAttentionGate):
             _name = _gated.__name__ + _host.__name__.removeprefix("nnUNetTrainer")
             _own: dict[str, object] = {"__module__": __name__}
             if _module is not nnUNetTrainer_Xepochs:

@@ -48,7 +48,7 @@ MARGIN = 1.0
 
 def main() -> None:
     differences().savefig(HERE / "found.png", dpi=160)
-    gates().savefig(HERE / "found_gates.png", dpi=120)
+    gates().savefig(HERE / "found_gates.png", dpi=100)
 
 
 def differences() -> Any:

@@ -30,8 +30,8 @@ from nnunet_prosma.fast.fused import fused_concatenation
 from nnunet_prosma.gate import AttentionGate, Gate, NoGate, ProSMAGate
 
 VARIABLE = "NNUNET_PROSMA_PATH"
-"""Environment variable that forces a path; without it, fused is taken on a CPU where it can
-be, on a GPU where it was measured to be faster, else recomputed."""
+"""Environment variable that forces a path; without it, fused is taken on a CPU where it can be, on a GPU where it was
+measured to be faster, else recomputed."""
 PATHS = ("fused", "recomputed", "reference")
 PRECISIONS = {"cpu": {torch.float32, torch.float64}, "cuda": {torch.float16, torch.bfloat16, torch.float32}}
 """The precisions that the fused path has on each device it is made for."""
