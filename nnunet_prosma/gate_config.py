@@ -112,8 +112,8 @@ class GateConfig:
 
     @classmethod
     def of(cls, settings: "GateConfig | Mapping[str, Any] | str | None") -> "GateConfig":
-        """The settings from what an architecture accepts: settings, what a plans file holds (a dict, or "none" for plain
-        skips), or None for the defaults."""
+        """The settings from what an architecture accepts: settings, what a plans file holds (a dict, or "none" for
+        plain skips), or None for the defaults."""
         if isinstance(settings, cls):
             return settings
         if settings == "none":

@@ -1,4 +1,4 @@
-"""nnU-Net's training lengths and benchmarks for the ProSMA gate by both starts and the dense one, under nnU-Net's naming.
+"""nnU-Net's training lengths and benchmarks, under its naming, for the ProSMA gate by both starts and the dense one.
 
 Each is the gated trainer joined to nnU-Net's own variant: nnUNetTrainerProSMA_250epochs has nnUNetTrainerProSMA and
 nnUNetTrainer_250epochs as its bases.
