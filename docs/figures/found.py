@@ -27,6 +27,7 @@ REPORTS = {
     "isic2017/report": "ISIC 2017",
     "isic2017/second": "ISIC 2017,\ntrained again",
     "acdc/report": "ACDC",
+    "acdc/second": "ACDC,\ntrained again",
     "cvc/outside_kvasir": "CVC-ClinicDB's models\non Kvasir-SEG",
 }
 """Folders with a comparison's summary.json, and what their cases are."""
