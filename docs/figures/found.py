@@ -29,6 +29,7 @@ REPORTS = {
     "acdc/report": "ACDC",
     "acdc/second": "ACDC,\ntrained again",
     "cvc/outside_kvasir": "CVC-ClinicDB's models\non Kvasir-SEG",
+    "kvasir/outside_cvc": "Kvasir-SEG's models\non CVC-ClinicDB",
 }
 """Folders with a comparison's summary.json, and what their cases are."""
 STARTS = {
