@@ -6,7 +6,7 @@ python docs/figures/found.py
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -91,26 +91,29 @@ def gates() -> Any:
         trainings = [record.read(path) for path in sorted((FOUND / data).glob(f"collected/*/*/{start}__*/*/gates.csv"))]
         axes[0].set_title(f"{DATA[data]}\n{STARTS[start][0]}", fontsize="medium")
         axes[-1].set_xlabel(f"epoch, {len(trainings)} trainings")
-        strides = {row.gate: row.stride for training in trainings for row in training.rows}
+        strides = {row.gate: row.stride for row in trainings[0].rows}
         for below, column in zip(axes, COLUMNS, strict=True):
             below.set_ylim(-0.03, 1.03)
             below.grid(axis="y", alpha=0.3, lw=0.5)
             below.spines[["top", "right"]].set_visible(False)
             for gate in strides:
-                ink, by_epoch = plot.colour(gate, len(strides)), defaultdict(list)
-                for training in trainings:
-                    rows = training.of(gate)
-                    values = [row.values[column] for row in rows]
-                    below.plot([row.epoch for row in rows], values, c=ink, lw=0.4, alpha=0.5)
-                    for row in rows:
-                        by_epoch[row.epoch].append(row.values[column])
-                below.plot(list(by_epoch), [mean(of_epoch) for of_epoch in by_epoch.values()], c=ink, lw=2)
+                curves(below, trainings, gate, column, plot.colour(gate, len(strides)))
     for axes, title in zip(grid[:, 0], COLUMNS.values(), strict=True):
         axes.set_ylabel(title)
     handles = [Line2D([], [], color=plot.colour(gate, len(strides)), lw=2.5) for gate in strides]
     names = [f"gates.{gate}, stride {stride}" for gate, stride in strides.items()]
     figure.legend(handles, names, loc="outside upper left", ncols=len(names), frameon=False)
     return figure
+
+
+def curves(axes: Any, trainings: Sequence[record.Record], gate: int, column: str, ink: Any) -> None:
+    by_epoch = defaultdict(list)
+    for training in trainings:
+        values = {row.epoch: row.values[column] for row in training.of(gate)}
+        axes.plot(list(values), list(values.values()), c=ink, lw=0.4, alpha=0.5)
+        for epoch, value in values.items():
+            by_epoch[epoch].append(value)
+    axes.plot(list(by_epoch), [mean(of_epoch) for of_epoch in by_epoch.values()], c=ink, lw=2)
 
 
 if __name__ == "__main__":
