@@ -71,5 +71,11 @@ class nnUNetTrainerProSMA_coarse3_30x100(nnUNetTrainerProSMA_coarse3, nnUNetTrai
     pass
 
 
+class nnUNetTrainerProSMA_coarse2_30x100(nnUNetTrainerProSMA_30x100):
+    """Hippocampus' network has three skips: these are all but the finest, as the three coarsest are on Kvasir-SEG."""
+
+    gate_settings: ClassVar[dict[str, Any]] = {"kind": "prosma", "stages": 2}
+
+
 class nnUNetTrainerAttentionGate_30x100(nnUNetTrainerAttentionGate, nnUNetTrainer_30x100):
     pass
