@@ -20,16 +20,19 @@ for repeat in sorted(Path(sys.argv[1]).glob("cases_repeat_*.csv")):
         for row in csv.DictReader(file):
             dice[row["run"], repeat.name][row["case"]].append(float(row["dice"]))
 
-trainings = defaultdict[str, list[np.ndarray]](list)
-for (trainer, _), cases in dice.items():  # a case's Dice is the mean over its labels
-    trainings[trainer].append(np.array([np.mean(cases[case]) for case in sorted(cases)]))
+if len({frozenset(cases) for cases in dice.values()}) != 1:
+    sys.exit(f"{sys.argv[1]} must hold cases_repeat_R.csv, with the same cases for each training")
 
-baseline = 100 * np.array(trainings[BASELINE])
-level = 1 - 0.05 / (len(trainings) - 1)
+arms = defaultdict[str, list[list[float]]](list)
+for (trainer, _), cases in dice.items():  # a case's Dice is the mean over its labels
+    arms[trainer].append([100 * np.mean(cases[case]) for case in sorted(cases)])
+
+baseline = np.array(arms[BASELINE])
+level = 1 - 0.05 / (len(arms) - 1)
 print(f"| trainer | trainings | mean | minus nnU-Net, {100 * level:.1f} % interval |\n| --- | --- | --- | --- |")
-for trainer, values in trainings.items():
-    arm = 100 * np.array(values)
-    found = crossed(baseline, arm) if trainer != BASELINE and min(len(arm), len(baseline)) > 1 else None
-    interval = found and found.interval(level)
-    said = f"{found.difference:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})" if found and interval else ""
+for trainer, trainings in arms.items():
+    arm, said = np.array(trainings), ""
+    if trainer != BASELINE and (found := crossed(baseline, arm)):
+        interval = found.interval(level)
+        said = f"{found.difference:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})"
     print(f"| {trainer} | {', '.join(f'{mean:.2f}' for mean in arm.mean(1))} | {arm.mean():.2f} | {said} |")
