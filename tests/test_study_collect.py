@@ -11,8 +11,10 @@ import yaml
 from compare_workspace import plans, write_mask, write_run
 from nnunetv2.evaluation.evaluate_predictions import compute_metrics
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+from nnunetv2.utilities.crossval_split import generate_crossval_split
 
 from nnunet_prosma.command import main
+from nnunet_prosma.host.prepared import own_splits
 from nnunet_prosma.host.training_log import read_training_logs
 from nnunet_prosma.study.record import Attempt, Record, write_record
 from nnunet_prosma.study.runs import runs_of
@@ -42,15 +44,15 @@ def measured(truth, prediction):
 def machine(tmp_path, monkeypatch):
     """Makes a machine with the preprocessed data and, if asked, with the trainings of some folds."""
 
-    def make(name, folds=()):
+    def make(name, folds=(), splits=SPLITS):
         root = tmp_path / name
         data = root / "preprocessed" / "Dataset009_Toy"
         for variable in ("raw", "preprocessed", "results"):
             (root / variable).mkdir(parents=True)
             monkeypatch.setenv(f"nnUNet_{variable}", str(root / variable))
-        for number, case in enumerate("abcd"):
+        for number, case in enumerate(sorted(splits[0]["train"] + splits[0]["val"])):
             write_mask(data / "gt_segmentations" / f"{case}.nii.gz", ball((3, 5, 4 + number % 2)))
-        (data / "splits_final.json").write_text(json.dumps(SPLITS))
+        (data / "splits_final.json").write_text(json.dumps(splits))
         (data / "nnUNetPlans.json").write_text(json.dumps(plans()))
         described = {"labels": {"background": 0, "liver": 1, "tumour": 2}, "file_ending": ".nii.gz"}
         (data / "dataset.json").write_text(json.dumps({**described, "channel_names": {"0": "CT"}}))
@@ -59,12 +61,12 @@ def machine(tmp_path, monkeypatch):
             folder, cases = root / "results" / "Dataset009_Toy", {}
             for fold in folds:
                 place = folder / f"{arm.trainer}__nnUNetPlans__3d_fullres" / f"fold_{fold}"
-                for case in SPLITS[fold]["val"]:
+                for case in splits[fold]["val"]:
                     write_mask(place / "validation" / f"{case}.nii.gz", ball((3, 5 + shift, 4)))
                 truth = data / "gt_segmentations"
                 cases[str(fold)] = {
                     case: measured(truth / f"{case}.nii.gz", place / "validation" / f"{case}.nii.gz")
-                    for case in SPLITS[fold]["val"]
+                    for case in splits[fold]["val"]
                 }
             if folds:
                 write_run(folder, arm.trainer, cases, truth=data / "gt_segmentations", epochs=1000)
@@ -213,6 +215,39 @@ def test_the_curves_of_a_collected_log_are_those_of_the_whole_one(machine, tmp_p
     kept = json.loads((fold / "collected.json").read_text())
     assert kept["record"]["attempts"][0]["node"] == "n1"
     assert set(kept["versions"]) == {"nnunet-prosma", "nnunetv2", "torch", "numpy", "python"}
+
+
+def test_what_was_collected_counts_before_anything_made_the_splits_there_and_nothing_is_written(
+    machine, tmp_path, capsys
+):
+    """By nnU-Net's own splits of the preprocessed data."""
+    own = generate_crossval_split(list("abcdefghij"))
+    collect_to(machine("first", folds=(0, 1), splits=own), tmp_path / "box")
+    second = machine("second", splits=own)
+    shutil.copytree(tmp_path / "box", second.output, dirs_exist_ok=True)
+    second.splits.unlink()
+    words = ["study", str(second.output / "study.yaml"), "-o", str(second.output)]
+    assert main([*words, "--status"]) == 2
+    data = second.preprocessed / "nnUNetPlans_3d_fullres"
+    assert f"{data} holds no preprocessed data; make it first: nnUNetv2_preprocess -d 009" in capsys.readouterr().err
+    data.mkdir()
+    for case in "abcdefghij":
+        (data / f"{case}.b2nd").touch()
+    assert main([*words, "--status"]) == 0
+    said = capsys.readouterr()
+    assert "4 of 4 done" in said.out
+    assert not said.err
+    assert main([*words, "--no-training", "-device", "cpu"]) == 0
+    assert (second.output / "compare" / "folds_0_1" / "summary.json").is_file()
+    assert not second.splits.is_file()
+    assert main([*words, "--no-training", "-device", "cpu"]) == 0  # a folder of collected runs alone is a study's
+
+    (data / "k.b2nd").touch()
+    own_splits.cache_clear()  # as in a new process
+    assert main([*words, "--status"]) == 0
+    said = capsys.readouterr()
+    assert "0 of 4 done" in said.out
+    assert "but with other settings (cases): it does not count" in said.err
 
 
 @pytest.mark.parametrize("other", ["cases", "batch size", "checkpoint"])

@@ -1,6 +1,7 @@
 """Preprocessed data, and what trainings that start together would race to make: the splits, and the data unpacked."""
 
 import contextlib
+import functools
 import io
 import tempfile
 from pathlib import Path
@@ -8,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_prosma.errors import InputError
-from nnunet_prosma.files import write_text
 from nnunet_prosma.host.stand_ins import TrainerThatSplits
 
 
-def write_splits(path: Path, data: Path) -> None:
-    """The splits are made by nnU-Net's own method, which is handed another place to write to, so that the file
-    appears whole."""
+@functools.cache
+def own_splits(data: Path) -> str:
+    """The splits_final.json that nnU-Net's own method makes of this preprocessed data; it writes to another place."""
     from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -24,7 +24,7 @@ def write_splits(path: Path, data: Path) -> None:
             nnUNetTrainer.do_split(trainer)
         except ValueError as error:
             raise InputError(f"nnU-Net cannot split {data} into five folds: {error}") from None
-        write_text(path, (Path(folder) / path.name).read_text())
+        return (Path(folder) / "splits_final.json").read_text()
 
 
 def unpack(folder: Path) -> None:

@@ -107,8 +107,9 @@ def made(options: argparse.Namespace, path: Path) -> "Setting":
 
 
 def refuse_foreign(output: Path) -> None:
-    """A folder is a study's if it holds its records; without, nothing may be there that a study would replace."""
-    if not (output / "runs").is_dir() and not (output / "study.json").is_file():
+    """A folder is a study's if it holds its records, of trainings here or collected ones; without, nothing may be
+    there that a study would replace."""
+    if not any((output / name).exists() for name in ("runs", "collected", "study.json")):
         for name in ("table.md", "table.csv", "logs", "compare"):
             if (output / name).exists():
                 raise InputError(f"{output / name} is not of a study, which keeps runs/ beside it: name another folder")
@@ -133,14 +134,18 @@ def show_status(setting: "Setting", *, as_json: bool) -> int:
     from nnunet_prosma.study.array import in_queue
     from nnunet_prosma.study.check import check_folds
     from nnunet_prosma.study.runs import runs_of
+    from nnunet_prosma.study.standing import unlike
 
     try:
         waiting = in_queue(setting)
     except InputError as error:
         print(f"nnunet-prosma study: what waits in Slurm's queue is not known here: {error}", file=sys.stderr)
         waiting = {}
-    found = status.statuses(runs_of(setting), setting, waiting)
+    runs = runs_of(setting)
+    found = status.statuses(runs, setting, waiting)
     print(json.dumps(status.as_json(found), indent=1) if as_json else status.as_table(found))
+    for sentence in unlike(runs, setting):
+        print(f"nnunet-prosma study: {sentence}", file=sys.stderr)
     try:
         check_folds(setting.study, setting.splits)
     except InputError as error:  # nothing more can be trained or measured

@@ -21,6 +21,7 @@ from nnunet_prosma.host.preprocessing import data_settings
 from nnunet_prosma.host.splits import read_splits
 from nnunet_prosma.host.summaries import read_summary
 from nnunet_prosma.statistics.overlap import Count, count_readable
+from nnunet_prosma.study.prepare import splits_of
 from nnunet_prosma.study.record import read_record
 from nnunet_prosma.study.runs import Run
 from nnunet_prosma.study.setting import Setting
@@ -115,7 +116,7 @@ def settings_of(run: Run, setting: Setting) -> dict[str, Any]:
     study = setting.study
     setup = planned_setup(setting.dataset, run.arm.plans, study.configuration)
     said = setup.said
-    splits = read_splits(setting.splits) if setting.splits.is_file() else []
+    splits = splits_of(setting)
     split = splits[run.fold] if run.fold < len(splits) else None
     return {
         "dataset": setting.dataset,

@@ -1,10 +1,15 @@
 """What every training of a study needs and none may make beside another: the splits, and the data unpacked."""
 
+import json
 from pathlib import Path
 
 from nnunet_prosma.errors import InputError
+from nnunet_prosma.files import write_text
+from nnunet_prosma.host.check import converted
 from nnunet_prosma.host.datasets import planned_setup
-from nnunet_prosma.host.prepared import unpack, write_splits
+from nnunet_prosma.host.prepared import own_splits, unpack
+from nnunet_prosma.host.schema import Split
+from nnunet_prosma.host.splits import read_splits
 from nnunet_prosma.study.setting import Setting
 
 
@@ -12,10 +17,17 @@ def prepare(setting: Setting) -> None:
     """Trainings that start together would race on these (nnU-Net's issues 3064 and 2626)."""
     folders = data_folders(setting)
     if not setting.splits.is_file():
-        write_splits(setting.splits, folders[0])
+        write_text(setting.splits, own_splits(folders[0]))
         print(f"{setting.splits} is written: nnU-Net's own five folds", flush=True)
     for folder in folders:
         unpack(folder)
+
+
+def splits_of(setting: Setting) -> list[Split]:
+    """What the trainings go by: the file, or while there is none nnU-Net's own, which prepare() is to write there."""
+    if setting.splits.is_file():
+        return read_splits(setting.splits)
+    return converted(json.loads(own_splits(data_folders(setting)[0])), list[Split], str(setting.splits))
 
 
 def data_folders(setting: Setting) -> list[Path]:

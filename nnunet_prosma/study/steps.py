@@ -6,10 +6,9 @@ from pathlib import Path
 
 from nnunet_prosma.errors import IncompleteError, InputError
 from nnunet_prosma.files import write_text
-from nnunet_prosma.host.splits import read_splits
 from nnunet_prosma.study.collected import collect, place_of
 from nnunet_prosma.study.local import Slot, work_off
-from nnunet_prosma.study.prepare import prepare
+from nnunet_prosma.study.prepare import prepare, splits_of
 from nnunet_prosma.study.runs import Run, named, runs_of
 from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm
@@ -103,7 +102,7 @@ def compare(finished: Sequence[Run], setting: Setting) -> tuple[dict[str, Path],
     for prefix, repeats, folds in together:
         own = [run for run in finished if run.repeat in repeats and run.fold in folds]
         folders = [str(folder) for arm in study.arms for folder in folders_of(arm, own)]
-        for group in [folds] if disjoint(setting.splits, folds) else [[fold] for fold in folds]:
+        for group in [folds] if disjoint(setting, folds) else [[fold] for fold in folds]:
             if not group:
                 continue
             name = prefix + (f"fold {group[0]}" if len(group) == 1 else f"folds {', '.join(map(str, group))}")
@@ -124,8 +123,8 @@ def folders_of(arm: Arm, runs: Sequence[Run]) -> list[Path]:
     return list(dict.fromkeys(run.folder.parent for run in runs if run.arm == arm))
 
 
-def disjoint(splits: Path, folds: Sequence[int]) -> bool:
+def disjoint(setting: Setting, folds: Sequence[int]) -> bool:
     """Whether no case is validated in two of these folds."""
-    known = read_splits(splits)
+    known = splits_of(setting)
     held_out = [case for fold in folds for case in known[fold].val]
     return len(held_out) == len(set(held_out))
