@@ -91,7 +91,7 @@ class GateRecordMixin(_Host):
             if fields.psi is not None:
                 values |= saturation(fields.psi)
             if network.decoder.config.residual:
-                values["alpha"] = network.decoder.gates[s].alpha.item()
+                values["alpha"] = network.decoder.gates[s].alpha.mean().item()
             rows.append(GateEpoch(self.current_epoch, s, stride, values))
 
         training = network.training

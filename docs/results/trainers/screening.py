@@ -4,7 +4,10 @@ from typing import Any, ClassVar
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
 
+from nnunet_prosma.decoder import gates_of
 from nnunet_prosma.trainers import (
     nnUNetTrainerAttentionGate,
     nnUNetTrainerProSMA,
@@ -51,6 +54,25 @@ class nnUNetTrainerProSMA_30x100(nnUNetTrainerProSMA, nnUNetTrainer_30x100):
 
 class nnUNetTrainerProSMA_residual_30x100(nnUNetTrainerProSMA_residual, nnUNetTrainer_30x100):
     pass
+
+
+class nnUNetTrainerProSMA_residualChannels_30x100(nnUNetTrainerProSMA_residual_30x100):
+    """An alpha for each channel of a skip, in the place of one for each gate. Such gates take the definition's path."""
+
+    @classmethod
+    def build_network_architecture(cls, plans_manager: PlansManager, *further: Any) -> nn.Module:
+        network = super().build_network_architecture(plans_manager, *further)
+        for _, gate in gates_of(network):
+            channels, axes = gate.skip_proj.in_channels, len(gate.spatial_axes)
+            gate.alpha = nn.Parameter(torch.zeros(channels, *[1] * axes))
+        return network
+
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        for number, gate in gates_of(self.network):
+            alphas = sorted(gate.alpha.flatten().tolist())
+            low, middle, high = alphas[0], alphas[len(alphas) // 2], alphas[-1]
+            self.print_to_log_file(f"nnunet-prosma: alphas of gate {number}: {low:.2f}, {middle:.2f}, {high:.2f}")
 
 
 class nnUNetTrainerProSMA_open_30x100(nnUNetTrainerProSMA_open, nnUNetTrainer_30x100):
