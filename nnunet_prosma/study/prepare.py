@@ -11,6 +11,7 @@ from nnunet_prosma.host.prepared import own_splits, unpack
 from nnunet_prosma.host.schema import Split
 from nnunet_prosma.host.splits import read_splits
 from nnunet_prosma.study.setting import Setting
+from nnunet_prosma.study.spec import Arm
 
 
 def prepare(setting: Setting) -> None:
@@ -27,19 +28,22 @@ def splits_of(setting: Setting) -> list[Split]:
     """What the trainings go by: the file, or while there is none nnU-Net's own, which prepare() is to write there."""
     if setting.splits.is_file():
         return read_splits(setting.splits)
-    return converted(json.loads(own_splits(data_folders(setting)[0])), list[Split], str(setting.splits))
+    own = own_splits(data_folder(setting, setting.study.arms[0]))
+    return converted(json.loads(own), list[Split], str(setting.splits))
 
 
 def data_folders(setting: Setting) -> list[Path]:
     """The preprocessed data of each arm's plans."""
-    setups = [planned_setup(setting.dataset, arm.plans, setting.study.configuration) for arm in setting.study.arms]
-    names = [str(setup.manager.data_identifier) for setup in setups]
-    folders = [setting.preprocessed / name for name in dict.fromkeys(names)]
-    for folder in folders:
-        if not folder.is_dir() or not any(folder.iterdir()):
-            number = setting.dataset[len("Dataset") :].split("_")[0]
-            raise InputError(
-                f"{folder} holds no preprocessed data; make it first: nnUNetv2_preprocess -d {number} "
-                f"-c {setting.study.configuration}"
-            )
-    return folders
+    return list(dict.fromkeys(data_folder(setting, arm) for arm in setting.study.arms))
+
+
+def data_folder(setting: Setting, arm: Arm) -> Path:
+    setup = planned_setup(setting.dataset, arm.plans, setting.study.configuration)
+    folder = setting.preprocessed / str(setup.manager.data_identifier)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        number = setting.dataset[len("Dataset") :].split("_")[0]
+        raise InputError(
+            f"{folder} holds no preprocessed data; make it first: nnUNetv2_preprocess -d {number} "
+            f"-c {setting.study.configuration}"
+        )
+    return folder
