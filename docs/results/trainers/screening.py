@@ -44,11 +44,19 @@ class nnUNetTrainer_120x100(nnUNetTrainer_15x100):
     epochs = 120
 
 
+class nnUNetTrainer_240x100(nnUNetTrainer_15x100):
+    epochs = 240
+
+
 class nnUNetTrainerAgain_30x100(nnUNetTrainer_30x100):
     """Vanilla once more: what it differs by from vanilla is noise."""
 
 
 class nnUNetTrainerProSMA_30x100(nnUNetTrainerProSMA, nnUNetTrainer_30x100):
+    pass
+
+
+class nnUNetTrainerProSMA_120x100(nnUNetTrainerProSMA, nnUNetTrainer_120x100):
     pass
 
 
@@ -76,6 +84,10 @@ class nnUNetTrainerProSMA_residualChannels_30x100(nnUNetTrainerProSMA_residual_3
 
 
 class nnUNetTrainerProSMA_open_30x100(nnUNetTrainerProSMA_open, nnUNetTrainer_30x100):
+    pass
+
+
+class nnUNetTrainerProSMA_open_120x100(nnUNetTrainerProSMA_open, nnUNetTrainer_120x100):
     pass
 
 
