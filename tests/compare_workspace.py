@@ -100,6 +100,13 @@ def write_run(
     return folder
 
 
+def train_again(fold: Path) -> None:
+    """As nnU-Net's trainer leaves a validated fold that was trained a second time and killed before its validation."""
+    validated = "2026-03-09 07:05:01.123456: Validation complete \n"
+    (fold / "training_log_2026_3_9_08_00_00.txt").write_text(validated)
+    write_log(fold / "training_log_2026_3_10_07_05_01.txt", epochs=1, seconds=2.0)
+
+
 def write_log(path: Path, epochs: int, seconds: float) -> None:
     stamp = "2026-03-09 07:05:01.123456:"
     lines = [f"{stamp} This split has 8 training and 2 validation cases. "]

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from compare_workspace import LABELS, counts, status_of, write_run
+from compare_workspace import LABELS, counts, status_of, train_again, write_run
 
 from nnunet_prosma.command import main
 from nnunet_prosma.compare.fairness import some
@@ -94,6 +94,19 @@ def test_it_is_compared_nevertheless_on_request_and_the_report_says_so(compare, 
     assert status == 0, printed
     assert any(f["kind"] == kind and f["allowed"] and re.search(sentence, f["sentence"]) for f in summary["findings"])
     assert "compared only because of --allow" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_validation_from_before_a_second_training_is_not_taken_for_its_own(compare, tmp_path):
+    compare()
+    fold = tmp_path / "nnUNetTrainerProSMA__nnUNetPlans__3d_fullres" / "fold_1"
+    train_again(fold)
+    status, printed, _ = compare()
+    assert status == 2
+    assert "ProSMA was trained again after the validation that lies in fold 1, which so is of other weights" in printed
+    _, _, summary = compare(FOLDS, "--allow", "retrained")
+    assert kinds(summary) == {"retrained"}
+    (fold / "training_log_2026_3_10_09_00_00.txt").write_text("2026-03-10 09:00:00.1: Validation complete \n")
+    assert compare()[2]["findings"] == []
 
 
 def test_only_what_both_runs_have_is_compared_when_cases_or_folds_are_allowed_to_differ(compare):

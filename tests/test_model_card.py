@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from compare_workspace import train_again
 from hand_built import plans, write_image, write_model
 
 from nnunet_prosma import command
@@ -55,6 +56,11 @@ def test_a_dice_is_told_of_the_checkpoint_that_was_validated_and_of_no_other(mod
     assert "- Checkpoint of each fold: checkpoint_best.pth\n" in card
     assert dice == 0.9375
     assert bundled(model, tmp_path / "other")[1] is None
+
+    train_again(model / "fold_1")
+    card, dice = bundled(model, tmp_path / "again", "checkpoint_best.pth")
+    assert "**GAP, fill in:** fold 1 was trained again after the validation that lies there" in card
+    assert dice is None
 
 
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable:UserWarning")

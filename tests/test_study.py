@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from compare_workspace import train_again
 from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from PIL import Image
@@ -289,6 +290,8 @@ def test_nnunets_own_marks_say_how_far_a_run_is(tmp_path):
     mark_validated(run.folder, "checkpoint_best.pth")  # by another study, which this one's record does not know of
     assert state(run, final, "final") == "to validate"
     assert state(run, best, "final") == "finished"
+    train_again(run.folder)
+    assert state(run, best, "final") == "to validate"
     words = command(run, Setting(best, "Dataset005_Toy", tmp_path, tmp_path, "cpu"), "to continue")
     assert " ".join(words) == ("nnUNetv2_train Dataset005_Toy 2d 0 -tr T -p nnUNetPlans -device cpu --c --val_best")
     two = command(run, Setting(final, "5", tmp_path, tmp_path, "cuda", num_gpus=2), "to validate")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from compare_workspace import train_again
 from hand_built import plans, write_model
 
 from nnunet_prosma.command import main
@@ -68,6 +69,13 @@ def test_a_checkpoint_that_is_cut_off_and_a_fold_without_one_are_told(results, c
     assert found["nnUNetTrainerProSMA", "0"]["state"] == "damaged"
     assert "cut off or damaged" in found["nnUNetTrainerProSMA", "0"]["problem"]
     assert found["nnUNetTrainerProSMA", "1"]["state"] == "no checkpoint"
+
+
+def test_one_that_was_trained_again_since_its_validation_is_not_whole(results, capsys):
+    train_again(results / "Dataset009_Toy" / "nnUNetTrainer__nnUNetPlans__2d" / "fold_0")
+    training = examined(results, capsys, 1)["nnUNetTrainer", "0"]
+    assert training["state"] == "not validated"
+    assert training["problem"] == "finished, and trained again since its validation: validate it with --val"
 
 
 def test_a_collected_training_needs_no_checkpoint(results, capsys):

@@ -31,6 +31,11 @@ def unvalidated(model: Chosen) -> str | None:
     folds = [model.trained.folds[fold] for fold in model.folds]
     if not all(fold.validated for fold in folds):
         return "not every bundled fold has a validation/summary.json; nnUNetv2_train ... --val writes it"
+    if retrained := [fold.name for fold in folds if fold.retrained]:
+        return (
+            f"fold {', '.join(retrained)} was trained again after the validation that lies there; "
+            f"nnUNetv2_train ... --val validates it anew"
+        )
     for fold, checkpoint in zip(folds, model.checkpoints, strict=True):
         if fold.validated_checkpoint != checkpoint.name:
             return (

@@ -10,6 +10,7 @@ QUESTION = {
     "dataset": "data set",
     "labels": "labels",
     "folds": "folds",
+    "retrained": "validations of earlier trainings",
     "unfinished": "unfinished trainings",
     "cases": "cases",
     "truth": "ground truth",

@@ -15,6 +15,7 @@ KINDS = {
     "dataset": "the runs were trained on other data sets",
     "labels": "the runs define other labels or regions",
     "folds": "a fold is missing, or nnU-Net did not validate it",
+    "retrained": "a fold was trained again after its validation",
     "unfinished": "a training was not finished",
     "cases": "the runs were validated on other cases, or in other folds",
     "truth": "the ground truth changed between the validations",

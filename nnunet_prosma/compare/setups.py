@@ -73,6 +73,13 @@ def missing_folds(run: TrainedFolder, folds: Sequence[str]) -> Iterator[Finding]
             f"or choose folds with -f.",
             error=True,
         )
+    if retrained := [f for f in folds if f in run.folds and run.folds[f].retrained]:
+        yield Finding(
+            "retrained",
+            f"{run.name} was trained again after the validation that lies in {_folds(retrained)}, which so is of other "
+            f"weights: let that training end, or validate with nnUNetv2_train --val.",
+            error=True,
+        )
     unfinished = [f for f in folds if f in run.folds and not run.folds[f].finished]
     if unfinished:
         reached = ", ".join(

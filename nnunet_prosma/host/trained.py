@@ -14,7 +14,7 @@ from nnunet_prosma.host.marks import SUMMARY, validated_checkpoint
 from nnunet_prosma.host.plans import Plans, Setup
 from nnunet_prosma.host.schema import DebugFile
 from nnunet_prosma.host.summaries import ValidatedCase, read_summary
-from nnunet_prosma.host.training_log import TrainingLog, read_training_logs
+from nnunet_prosma.host.training_log import TrainingLog, read_training_logs, retrained
 
 FINAL, BEST, LATEST = (f"checkpoint_{name}.pth" for name in ("final", "best", "latest"))
 
@@ -50,6 +50,14 @@ class Fold:
     @property
     def validated(self) -> bool:
         return self.summary.is_file()
+
+    @property
+    def retrained(self) -> bool:
+        """Whether it was trained after its validation, as far as its logs tell: then the summary is of other weights.
+
+        This package's trainers delete the summary first; nnU-Net's leaves it until the new validation is whole.
+        """
+        return self.validated and retrained(self.folder)
 
     @property
     def validated_checkpoint(self) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-EPOCH = re.compile(r": Epoch (\d+) *$")
+EPOCH = re.compile(r": Epoch (\d+) *$", re.MULTILINE)
+VALIDATED = ": Validation complete"
 SPLIT = re.compile(r"has (\d+) training and (\d+) validation cases")
 NUMBER = r"(?:np\.float\d+\()?(-?[\d.]+(?:e-?\d+)?|nan)"
 VALUES = {
@@ -44,7 +45,7 @@ def read_training_logs(folder: Path) -> TrainingLog:
     """All logs of a fold in the order of time: where a training was continued, the later one holds."""
     curves: dict[str, dict[int, float]] = {"train_loss": {}, "val_loss": {}, "pseudo_dice": {}, "seconds": {}}
     training_cases, memory, gate_path = None, None, None
-    for path in sorted(folder.glob("training_log_*.txt"), key=_time_in_name):
+    for path in logs_of(folder):
         epoch = -1
         for line in path.read_text(errors="replace").splitlines():
             if found := EPOCH.search(line):
@@ -64,6 +65,18 @@ def read_training_logs(folder: Path) -> TrainingLog:
                     if found := pattern.search(line):
                         curves[name][epoch] = float(found[1])
     return TrainingLog(curves, training_cases, memory, gate_path)
+
+
+def retrained(folder: Path) -> bool:
+    """Whether epochs follow after the last validation; False where the logs tell of no validation."""
+    text = "\n".join(path.read_text(errors="replace") for path in logs_of(folder))
+    _, validated, since = text.rpartition(VALIDATED)
+    return bool(validated and EPOCH.search(since))
+
+
+def logs_of(folder: Path) -> list[Path]:
+    """In the order of time."""
+    return sorted(folder.glob("training_log_*.txt"), key=_time_in_name)
 
 
 def _time_in_name(path: Path) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from nnunet_prosma.files import read_json
 from nnunet_prosma.host.datasets import folder_of
 from nnunet_prosma.host.marks import SUMMARY, validated_checkpoint
 from nnunet_prosma.host.trained import BEST, FINAL, LATEST
+from nnunet_prosma.host.training_log import retrained
 from nnunet_prosma.study.setting import Setting
 from nnunet_prosma.study.spec import Arm, Study
 
@@ -47,9 +48,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it is trained and validated, by nnU-Net's own marks; a summary that a kill cut off is none."""
+        """Whether it is trained and validated, by nnU-Net's own marks; a summary that a kill cut off is none.
+
+        Nor is one that a later training left, as nnU-Net's trainer does until it has validated again.
+        """
         try:
-            return self.trained and bool(read_json(self.folder / SUMMARY))
+            return self.trained and bool(read_json(self.folder / SUMMARY)) and not retrained(self.folder)
         except InputError:
             return False
 
