@@ -275,6 +275,18 @@ def test_the_chosen_path_is_said_with_its_reason(monkeypatch):
     assert chosen_path(gate, CPU) == f"reference ({VARIABLE} is set)"
 
 
+def test_a_gate_with_a_part_of_somebodys_own_is_said_to_take_the_path_that_it_takes():
+    gate = ProSMAGate(nn.Conv2d, 16, 16, 3, GateConfig(residual=True))
+    assert chosen_path(gate, CPU) == "fused"
+    gate.alpha = nn.Parameter(torch.zeros(16, 1, 1))
+    assert chosen_path(gate, CPU) == "recomputed (the gate was not built with these layers)"
+    gate = ProSMAGate(nn.Conv2d, 16, 16)
+    gate.skip_proj = nn.Identity()
+    assert chosen_path(gate, CPU) == "recomputed (the gate was not built with these layers)"
+    gate.skip_proj = nn.Dropout()
+    assert chosen_path(gate, CPU) == "reference (the gate has a Dropout of somebody's own)"
+
+
 def test_the_training_logs_description_names_the_path():
     network = build(ProSMAUNet, 2)
     assert "computed on cpu by the path: fused" in describe_gates(network)

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nnunet_prosma.errors import InputError
 from nnunet_prosma.fast.derivative import autocast_as_now, differentiable_gradients, is_itself_transformed
-from nnunet_prosma.fast.exact import obstacle_to_fusing, obstacle_to_recomputing, precisions_of
+from nnunet_prosma.fast.exact import obstacle_in_layers, obstacle_to_fusing, obstacle_to_recomputing, precisions_of
 from nnunet_prosma.fast.fused import fused_concatenation
 from nnunet_prosma.gate import AttentionGate, Gate, NoGate, ProSMAGate
 
@@ -124,11 +124,15 @@ def chosen_paths(gates: Mapping[str, nn.Module], device: torch.device) -> str:
 
 def chosen_path(gate: ProSMAGate | AttentionGate, device: torch.device) -> str:
     """The path that this gate takes on this device, and why, in a few words for a log."""
+    if forced_path() != "reference" and (obstacle := obstacle_to_recomputing(gate)):
+        return f"reference ({obstacle})"
     if forced_path() in ("recomputed", "reference"):
         return f"{forced_path()} ({VARIABLE} is set)"
     if forced_path() is None and decided_path(gate) is not None:
         return f"{decided_path(gate)} (measured on this GPU)"
     obstacle = fused_obstacle(gate, device)
+    if obstacle is None and isinstance(gate, ProSMAGate):
+        obstacle = obstacle_in_layers(gate)
     return f"recomputed ({obstacle})" if obstacle else "fused"
 
 

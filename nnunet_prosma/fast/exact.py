@@ -22,6 +22,7 @@ OWN = {
 """Classes that the gates are built of. A parametrised module is of a class that torch makes for it, so not of these."""
 GLOBAL_HOOKS = tuple(f"_global_{kind}_hooks" for kind in ("forward_pre", "forward", "backward_pre", "backward"))
 """The places where torch keeps hooks on all modules, from 2.4 on; its own _has_any_global_hook is newer."""
+OTHER_LAYERS = "the gate was not built with these layers"
 
 
 def obstacle_to_recomputing(gate: nn.Module) -> str | None:
@@ -57,7 +58,13 @@ def obstacle_to_fusing(gate: ProSMAGate, skip: Tensor, signal: Tensor) -> str | 
         return "the fused path is for plain tensors"
     if skip.shape[2:] != signal.shape[2:] or len(skip) != len(signal) or skip.ndim != 2 + len(gate.spatial_axes):
         return "the fused path is for a skip and a signal of one size"
-    return None if _is_as_built(gate, skip.shape[1], signal.shape[1]) else "the gate was not built with these layers"
+    return None if _is_as_built(gate, skip.shape[1], signal.shape[1]) else OTHER_LAYERS
+
+
+def obstacle_in_layers(gate: ProSMAGate) -> str | None:
+    """obstacle_to_fusing where there is no skip and no signal yet: of the gate's own layers."""
+    channels = (getattr(gate._modules[name], "in_channels", 0) for name in ("skip_proj", "signal_proj"))
+    return None if _is_as_built(gate, *channels) else OTHER_LAYERS
 
 
 def precisions_of(gate: ProSMAGate) -> set[torch.dtype]:
