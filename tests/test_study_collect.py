@@ -16,6 +16,7 @@ from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunet_prosma.command import main
 from nnunet_prosma.host.prepared import own_splits
 from nnunet_prosma.host.training_log import read_training_logs
+from nnunet_prosma.study.collected import place_of
 from nnunet_prosma.study.record import Attempt, Record, write_record
 from nnunet_prosma.study.runs import runs_of
 from nnunet_prosma.study.setting import Setting
@@ -116,6 +117,28 @@ def test_a_study_goes_on_elsewhere_from_what_was_collected(machine, tmp_path, ca
     assert [(run["state"], run["where"]) for run in found] == [("done", "collected")] * 4
     assert make_table(third, command="x") == []
     assert numbers(third) == numbers(whole)
+
+
+def test_what_was_collected_keeps_its_record_where_the_study_that_collects_it_again_has_none(machine, tmp_path):
+    setting, box = machine("first", folds=(0,)), tmp_path / "box"
+    run = runs_of(setting)[0]
+    collect_to(setting, box)
+    kept = place_of(run, box) / "collected.json"
+    (attempt,) = json.loads(kept.read_text())["record"]["attempts"]
+    assert attempt["node"] == "n1"
+    shutil.rmtree(setting.output / "runs")
+    collect_to(setting, box)  # the trainings are still in nnUNet_results
+    assert json.loads(kept.read_text())["record"]["attempts"] == [attempt]
+    shutil.copytree(box, setting.output, dirs_exist_ok=True)
+    collect_to(setting, tmp_path / "other")
+    assert json.loads((place_of(run, tmp_path / "other") / "collected.json").read_text())["record"]["attempts"] == [
+        attempt
+    ]
+
+    summary = run.folder / "validation" / "summary.json"
+    summary.write_text(summary.read_text().replace("}", " }", 1))  # another training's
+    collect_to(setting, box)
+    assert json.loads(kept.read_text())["record"]["attempts"] == []
 
 
 def test_a_debug_file_that_was_cut_off_leaves_question_marks_in_the_table(machine, tmp_path):

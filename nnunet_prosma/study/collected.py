@@ -17,6 +17,7 @@ from nnunet_prosma.errors import InputError
 from nnunet_prosma.files import folder_made_whole, read_json, write_json, write_text
 from nnunet_prosma.host.dataset_json import Dataset
 from nnunet_prosma.host.datasets import planned_setup
+from nnunet_prosma.host.marks import SUMMARY
 from nnunet_prosma.host.preprocessing import data_settings
 from nnunet_prosma.host.splits import read_splits
 from nnunet_prosma.host.summaries import read_summary
@@ -53,8 +54,8 @@ def collect(runs: Sequence[Run], setting: Setting, to: Path) -> tuple[list[Run],
             there.append(run)
             continue
         try:
-            content = content_of(run, setting)
-            read_summary(run.folder / "validation" / "summary.json")
+            content = content_of(run, setting, folder)
+            read_summary(run.folder / SUMMARY)
         except InputError as error:
             wrong.append(f"{run.title} is not collected: {error}")
             continue
@@ -69,8 +70,8 @@ def collect(runs: Sequence[Run], setting: Setting, to: Path) -> tuple[list[Run],
     return there, wrong
 
 
-def content_of(run: Run, setting: Setting) -> dict[str, Any]:
-    """What collected.json says of the run."""
+def content_of(run: Run, setting: Setting, folder: Path) -> dict[str, Any]:
+    """What collected.json says of the run; folder: where it is collected, and may have been before."""
     if (run.folder / FILE).is_file():
         return dict(read_json(run.folder / FILE))
     found, problems = count_readable(*images_of(run, setting), ignore=ignored_label(setting))
@@ -84,13 +85,23 @@ def content_of(run: Run, setting: Setting) -> dict[str, Any]:
             for label, of_case in found.items()
         },
         "unreadable": problems,
-        "record": asdict(read_record(setting.output, run.key)),
+        "record": record_of(run, setting, folder),
     }
+
+
+def record_of(run: Run, setting: Setting, folder: Path) -> dict[str, Any]:
+    """This study's own record of the run; where it has none, the one that was collected of the same training."""
+    own = asdict(read_record(setting.output, run.key))
+    for before in [] if own["attempts"] else [folder, place_of(run, setting.output)]:
+        whole = all((before / name).is_file() for name in (FILE, SUMMARY))
+        if whole and (before / SUMMARY).read_bytes() == (run.folder / SUMMARY).read_bytes():
+            return dict(read_json(before / FILE).get("record", own))
+    return own
 
 
 def fill(to: Path, fold: Path) -> None:
     (to / "validation").mkdir(parents=True)
-    shutil.copyfile(fold / "validation" / "summary.json", to / "validation" / "summary.json")
+    shutil.copyfile(fold / SUMMARY, to / SUMMARY)
     for name in KEPT:
         if (fold / name).is_file():
             shutil.copyfile(fold / name, to / name)
