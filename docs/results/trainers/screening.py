@@ -52,10 +52,6 @@ class nnUNetTrainerAgain_30x100(nnUNetTrainer_30x100):
     """Vanilla once more: what it differs by from vanilla is noise."""
 
 
-class nnUNetTrainerAgain_120x100(nnUNetTrainer_120x100):
-    """As nnUNetTrainerAgain_30x100."""
-
-
 class nnUNetTrainerProSMA_30x100(nnUNetTrainerProSMA, nnUNetTrainer_30x100):
     pass
 
