@@ -69,8 +69,8 @@ def examine_fold(trained: TrainedFolder, fold: Fold) -> dict[str, Any]:
             problem = f"{fold.checkpoint(name)} lacks {', '.join(missing)}, so nnU-Net cannot go on from it"
             return row(trained.folder, fold.name, "damaged", problem=problem, **told)
         return row(trained.folder, fold.name, "resumable", problem=f"not finished: go on from {name} with --c", **told)
-    if not cases or fold.retrained:
-        since = ", and trained again since its validation" * fold.retrained
+    if (retrained := fold.retrained) or not cases:
+        since = ", and trained again since its validation" * retrained
         problem = f"finished{since}: validate it with --val"
         return row(trained.folder, fold.name, "not validated", problem=problem, **told)
     return row(trained.folder, fold.name, "whole", cases=cases, **told)
